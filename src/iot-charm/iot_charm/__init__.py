@@ -1,0 +1,1 @@
+"""What the charms share: relation interfaces, services, JVM distributions, Hadoop site files."""

@@ -1,0 +1,1 @@
+"""The gateway's relay daemon: listeners, disk outbox, uplink."""

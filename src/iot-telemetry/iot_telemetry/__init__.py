@@ -1,0 +1,1 @@
+"""SenML in, readings out: the record, its codecs and its accounting. No I/O."""
