@@ -1,0 +1,48 @@
+# The two commands: `make up` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+CHARMS := $(notdir $(wildcard charms/*))
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: ## Deploy the bundle on this machine, send test data through it, run the tutorial notebook
+	@tools/setup run
+	@$(PYTHON) tools/up.py up
+
+.PHONY: down
+down: ## Remove every machine, bridge, mount and rule that `make up` made
+	@tools/setup run
+	@$(PYTHON) tools/up.py down
+
+.PHONY: status
+status: ## Show the applications of the running model and the addresses of their pages
+	@$(PYTHON) tools/up.py status
+
+.PHONY: resources
+resources: ## Build the charm resources (Hadoop, Flume, Spark, Zeppelin) into build/resources
+	@tools/setup run
+	@$(PYTHON) resources/build.py
+
+.PHONY: charms
+charms: ## Pack the charms into build/charms
+	@tools/setup run
+	@for charm in $(CHARMS); do .venv/bin/tabletop pack charms/$$charm -o build/charms/$$charm.charm || exit 1; done
+
+.PHONY: test
+test: ## Run every check and test: lint, types, unit, functional, model
+	@tools/setup dev
+	@.venv/bin/tox run
+
+.PHONY: lint unit functional model
+lint unit functional model: ## Run one part of the tests
+	@tools/setup dev
+	@.venv/bin/tox run -e $@
+
+.PHONY: bench-relay
+bench-relay: ## Measure the gateway's relay against real brokers; the last line is JSON
+	@tools/setup dev
+	@$(PYTHON) benchmarks/relay.py
