@@ -1,0 +1,143 @@
+"""What a charm says about itself: the metadata of a packed `.charm` or of a charm's folder."""
+
+import shutil
+import stat
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tabletop.charmreader import Reader, part, whole
+from tabletop.charmtypes import OPTION_TYPES, Action, CharmError, Endpoint, Option, OptionValue, Resource, Role, Storage
+from tabletop.yamlfile import YamlError, YamlFile
+
+__all__ = [
+    "OPTION_TYPES",
+    "Action",
+    "CharmError",
+    "CharmFile",
+    "Endpoint",
+    "Option",
+    "OptionValue",
+    "Resource",
+    "Role",
+    "Storage",
+]
+
+_METADATA_FILES = ("metadata.yaml", "config.yaml", "actions.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class CharmFile:
+    """The metadata of one charm and the place it was read from."""
+
+    path: Path
+    name: str
+    summary: str = ""
+    description: str = ""
+    provides: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    requires: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    peers: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    config: Mapping[str, Option] = field(default_factory=dict[str, Option])
+    actions: Mapping[str, Action] = field(default_factory=dict[str, Action])
+    resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
+    storage: Mapping[str, Storage] = field(default_factory=dict[str, Storage])
+    extra_bindings: tuple[str, ...] = ()
+    subordinate: bool = False
+    version: str = ""
+    base: str = ""
+    parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def open(cls, path: Path) -> "CharmFile":
+        """Read the metadata of a packed charm (a zip) or of a charm's folder.
+
+        A folder has a unified `charmcraft.yaml`, or `metadata.yaml` with `config.yaml` and `actions.yaml`; a packed
+        charm has the latter.
+
+        Raises:
+            CharmError: it isn't a charm, or a file in it is malformed; the text names the file, its line and the key.
+        """
+        try:
+            if path.is_dir():
+                return _from_folder(path)
+            return _from_zip(path)
+        except YamlError as error:
+            raise CharmError(str(error)) from error
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """Every endpoint, with the `juju-info` that each charm provides without saying so."""
+        implicit = {"juju-info": Endpoint("juju-info", "juju-info", "provider")}
+        return {**implicit, **self.provides, **self.requires, **self.peers}
+
+    def extract(self, dest: Path) -> None:
+        """Lay the charm's files out in a folder, which is made and must be empty, with their modes.
+
+        Raises:
+            CharmError: the archive is damaged, or a path in it leads out of the folder.
+        """
+        dest.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir():
+            shutil.copytree(self.path, dest, symlinks=True, dirs_exist_ok=True)
+            return
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                for info in archive.infolist():
+                    _extract_member(archive, info, dest)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise CharmError(f"{self.path}: can't be unpacked: {error}") from error
+
+
+def _extract_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, dest: Path) -> None:
+    relative = PurePosixPath(info.filename)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise CharmError(f"{archive.filename}: path {info.filename!r} leads out of the charm")
+    target = dest / relative
+    mode = info.external_attr >> 16
+    if info.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if stat.S_ISLNK(mode):
+        target.symlink_to(archive.read(info).decode())
+        return
+    with archive.open(info) as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink, 1 << 20)
+    target.chmod(stat.S_IMODE(mode) or 0o644)
+
+
+def _from_folder(path: Path) -> CharmFile:
+    unified = path / "charmcraft.yaml"
+    if unified.is_file():
+        top = YamlFile.load(unified)
+        if top.data.get("type", "charm") != "charm":
+            raise CharmError(f"{top.where('type')}: type is {top.data['type']!r}; only a charm can be deployed")
+        if "name" in top.data:
+            return CharmFile(path=path, **Reader(whole(top), part(top, "config"), part(top, "actions")).fields())
+    if not (path / "metadata.yaml").is_file():
+        raise CharmError(f"{path}: isn't a charm: it has no charmcraft.yaml and no metadata.yaml")
+    metadata, config, actions = (
+        whole(YamlFile.load(path / name) if (path / name).is_file() else YamlFile(str(path / name), {}, {}))
+        for name in _METADATA_FILES
+    )
+    return CharmFile(path=path, **Reader(metadata, config, actions).fields())
+
+
+def _from_zip(path: Path) -> CharmFile:
+    if not path.exists():
+        raise CharmError(f"{path}: no such charm")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            if "metadata.yaml" not in names:
+                raise CharmError(f"{path}: isn't a charm: it has no metadata.yaml")
+            metadata, config, actions = (
+                whole(YamlFile.parse(archive.read(name).decode() if name in names else "", f"{path}:{name}"))
+                for name in _METADATA_FILES
+            )
+            version = archive.read("version").decode().strip() if "version" in names else ""
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
+        raise CharmError(f"{path}: isn't a packed charm (a zip): {error}") from error
+    return CharmFile(path=path, version=version, **Reader(metadata, config, actions).fields())
