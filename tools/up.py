@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Bring the IoT analytics bundle up on this machine, show that it works, say where things are.
+
+``up`` builds what is missing (base image, charm resources, charms), deploys the bundle with tabletop, sends test
+data from the sensor node, counts it in HDFS and runs the tutorial notebook. ``down`` removes all of it again.
+``status`` shows the model. Each can be given again at any time.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import chain
+import jubilant
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLETOP = ROOT / ".venv/bin/tabletop"
+BUNDLE = ROOT / "bundles/iot-analytics/bundle.yaml"
+BUILD = ROOT / "build"
+RESULT = BUILD / "up.json"
+LOCK = Path("/run/lock/iot-analytics-up.lock")
+MODEL = "iot"
+# Java is in the base image because seven of the ten machines want it: installed once instead of seven times.
+IMAGE_PACKAGES = ("openjdk-17-jre-headless",)
+PAGES = (
+    ("RabbitMQ management", "rabbitmq", 15672),
+    ("HDFS NameNode", "hadoop-namenode", 9870),
+    ("YARN ResourceManager", "hadoop-resourcemanager", 8088),
+    ("Spark history", "spark", 18080),
+    ("Zeppelin", "zeppelin", 9080),
+)
+
+started = time.monotonic()
+
+
+class UpError(Exception):
+    """The chain can't be brought up; the text says what to do."""
+
+
+def say(text: str) -> None:
+    """Print a line of progress, stamped with the seconds since the start."""
+    print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
+
+
+@contextmanager
+def only_one():
+    """Hold the lock that keeps two ``make up`` or ``make down`` apart.
+
+    Raises:
+        UpError: another one is running.
+    """
+    with LOCK.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise UpError(
+                f"another make up or make down is at work (pid {holder}). Wait for it, or stop it and try again."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def stream(name: str, command: Sequence[str | Path]) -> None:
+    """Run a command, its output as progress lines.
+
+    Raises:
+        UpError: it failed; what it printed last is in the text.
+    """
+    with subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        last = ""
+        for line in process.stdout or ():
+            last = line.rstrip() or last
+            if line.strip():
+                say(f"{name}: {line.rstrip()}")
+    if process.returncode:
+        raise UpError(f"{name} failed: {last.removeprefix('ERROR ')}")
+
+
+def together(*jobs: Callable[[], None]) -> None:
+    """Run jobs at the same time; raise the first error once all have ended."""
+    errors: list[BaseException] = []
+
+    def guarded(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except UpError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def build() -> None:
+    """Make the base image, the resources and the charms, each only if it is missing or out of date."""
+
+    def image() -> None:
+        includes = [word for package in IMAGE_PACKAGES for word in ("--include", package)]
+        stream("machine image", [TABLETOP, "bootstrap", *includes])
+
+    def resources() -> None:
+        stream("resources", [sys.executable, ROOT / "resources/build.py"])
+
+    def charms() -> None:
+        for name in chain.APPLICATIONS:
+            stream("charms", [TABLETOP, "pack", ROOT / "charms" / name, "-o", BUILD / "charms" / f"{name}.charm"])
+
+    def parts() -> None:
+        resources()
+        charms()
+
+    together(image, parts)
+
+
+def run_shown(unit: str, action: str, params: Mapping[str, object]) -> Mapping[str, str]:
+    """Run an action and show its log as it comes.
+
+    Raises:
+        UpError: the action failed.
+    """
+    words = [f"{key}={value}" for key, value in params.items()]
+    say(f"juju run {unit} {action} {' '.join(words)}")
+    command = [TABLETOP, "run", "-m", MODEL, "--format", "json", "--wait", "30m", unit, action, *words]
+    result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        task = json.loads(result.stdout)[unit]
+    except (ValueError, KeyError):
+        raise UpError(f"{action} on {unit} gave no answer; `tabletop debug-log -m {MODEL}` may say why") from None
+    if result.returncode or task["status"] != "completed":
+        raise UpError(f"{action} on {unit} {task['status']}: {task.get('message', '')}; results {task.get('results')}")
+    return task["results"]
+
+
+def show(juju: jubilant.Juju) -> None:
+    """Print the model as ``juju status`` does, and where its pages are."""
+    print()
+    print(juju.cli("status"))
+    status = juju.status()
+    print("Pages (addresses on this machine's own bridge):")
+    for title, app, port in PAGES:
+        for unit in status.apps[app].units.values() if app in status.apps else ():
+            print(f"  {title:<22} http://{unit.public_address}:{port}")
+    print(f"  {'The executed notebook':<22} {BUILD / 'notebook.html'}")
+    print("Credentials of RabbitMQ's page:  .venv/bin/tabletop run rabbitmq/0 get-admin-credentials")
+    print("The test data again:             .venv/bin/tabletop run sensor-node/0 generate-data count=10000")
+    print("Everything away:                 make down")
+
+
+def already_up(juju: jubilant.Juju) -> bool:
+    """Tell whether the whole chain is up and was shown to work."""
+    if not RESULT.exists():
+        return False
+    try:
+        status = juju.status()
+    except jubilant.CLIError:
+        return False
+    return set(chain.APPLICATIONS) <= status.apps.keys() and not chain.problems(status)
+
+
+def models() -> list[str]:
+    """List the models there are; none if tabletop was never started."""
+    result = subprocess.run(
+        [str(TABLETOP), "models", "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    )
+    if result.returncode:
+        return []
+    return [model["short-name"] for model in json.loads(result.stdout)["models"]]
+
+
+def prove(count: int, seed: int) -> dict[str, object]:
+    """Send readings through the chain and count them at its other end; returns the figures."""
+    sent = chain.generate(run_shown, count=count, seed=seed)
+    begin = time.monotonic()
+    found = chain.verify(run_shown, sent)
+    print(found.listing)
+    say(
+        f"readings sent {found.sent:,} / in HDFS {found.in_hdfs:,} / lost {found.lost} / duplicated {found.duplicated}"
+        f" ({time.monotonic() - begin:.0f} s after the last was sent)"
+    )
+    note = chain.run_notebook(run_shown, sent)
+    print(note.paragraphs)
+    if note.count != sent.readings:
+        raise UpError(f"the notebook counted {note.count:,} readings, sent were {sent.readings:,}")
+    say(f"the notebook's query counted {note.count:,} readings: all that were sent")
+    return {
+        "node": sent.node,
+        "sent": sent.readings,
+        "in_hdfs": found.in_hdfs,
+        "lost": found.lost,
+        "duplicated": found.duplicated,
+        "counted_by_notebook": note.count,
+        "page": note.html,
+    }
+
+
+def up(count: int, seed: int) -> None:
+    """Bring everything up; change nothing if it is."""
+    juju = jubilant.Juju(model=MODEL, cli_binary=str(TABLETOP), wait_timeout=1200)
+    if already_up(juju):
+        say("already up; nothing was changed")
+        show(juju)
+        return
+    say("This will install Debian packages, make a network bridge and nftables rules of its own, and run ten")
+    say("systemd machines under /var/lib/tabletop. `make down` removes them.")
+    build()
+    if MODEL not in models():
+        stream("tabletop", [TABLETOP, "add-model", MODEL])
+    stream("deploy", [TABLETOP, "deploy", "-m", MODEL, BUNDLE])
+    chain.wait_until_active(juju, progress=say)
+    say("every unit is active")
+    figures = prove(count, seed)
+    page = BUILD / "notebook.html"
+    juju.scp(f"zeppelin/0:{figures.pop('page')}", page)
+    figures["seconds"] = round(time.monotonic() - started, 1)
+    RESULT.write_text(json.dumps(figures, indent=2) + "\n")
+    show(juju)
+    say("up")
+
+
+def down() -> None:
+    """Remove everything."""
+    stream("tabletop", [TABLETOP, "destroy", "--no-prompt"])
+    RESULT.unlink(missing_ok=True)
+    say("down; the caches of downloads and images stay, so that the next make up is fast")
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="up.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("command", choices=["up", "down", "status"])
+    parser.add_argument("--count", type=int, default=100_000, help="readings of the test run (default 100000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the test run (default 1)")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("ERROR not root: this makes machines and a bridge. Run it as root, e.g. 'sudo make up'.", file=sys.stderr)
+        return 1
+    try:
+        if options.command == "status":
+            show(jubilant.Juju(model=MODEL, cli_binary=str(TABLETOP)))
+            return 0
+        with only_one():
+            if options.command == "up":
+                up(options.count, options.seed)
+            else:
+                down()
+    except (UpError, TimeoutError) as error:
+        print(f"ERROR {error}", file=sys.stderr)
+        return 1
+    except jubilant.CLIError as error:
+        print(f"ERROR {(error.stderr or str(error)).strip().removeprefix('ERROR ')}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is there stays; `make up` goes on from it, `make down` removes it.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
