@@ -1,8 +1,8 @@
 """From a sensor to a notebook: what was sent is in HDFS and is what the notebook counts."""
 
 import re
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import chain
 import jubilant
@@ -65,22 +65,12 @@ def test_the_notebook_counts_all_that_was_sent(juju: jubilant.Juju, run: chain.R
 
 def kill_in_mid_run(juju: jubilant.Juju, run: chain.RunAction, unit: str, service: str) -> chain.Ingested:
     """Send readings at a steady rate, kill -9 a service's processes in the middle, and count."""
-    result: list[chain.Sent] = []
-    failure: list[BaseException] = []
-
-    def send() -> None:
-        try:
-            result.append(chain.generate(run, count=READINGS, rate=10_000, seed=2))
-        except BaseException as error:
-            failure.append(error)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    time.sleep(5)
-    juju.exec(f"systemctl kill --signal=KILL {service}", unit=unit)
-    sender.join()
-    assert not failure, failure
-    return chain.verify(run, result[0], timeout_s=300)
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(chain.generate, run, count=READINGS, rate=10_000, seed=2)
+        time.sleep(5)
+        juju.exec(f"systemctl kill --signal=KILL {service}", unit=unit)
+        sent = sending.result()
+    return chain.verify(run, sent, timeout_s=300)
 
 
 @pytest.mark.parametrize(
