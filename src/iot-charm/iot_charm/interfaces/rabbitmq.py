@@ -6,7 +6,7 @@ it answers ``password-secret``, the identifier of a secret with the key PASSWORD
 topology that it declared.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,14 +36,14 @@ class RabbitmqAnswer(PlainDatabag):
     port: int = Field(default=5672, ge=1, le=65535)
     password: str = ""
     """Only from a broker that has no secrets to give; never from ours."""
-    password_secret: str = Field(default="", alias="password-secret")
+    password_secret: Annotated[str, Field(alias="password-secret")] = ""
     exchange: str = "iot.telemetry"
     """Topic exchange for batches of readings; routing key ``<site>.<gateway>``."""
     queue: str = "iot.telemetry"
     """Quorum queue bound to the exchange, drained by the batch layer."""
     stream: str = "iot.telemetry.stream"
     """Stream bound to the exchange, read by the speed layer."""
-    dead_letter_exchange: str = Field(default="iot.dead-letters", alias="dead-letter-exchange")
+    dead_letter_exchange: Annotated[str, Field(alias="dead-letter-exchange")] = "iot.dead-letters"
     """Fanout exchange for payloads that could not be read, and for what a queue rejects."""
-    dead_letter_queue: str = Field(default="iot.dead-letters", alias="dead-letter-queue")
-    batch_encoding: BatchEncoding = Field(default="gzip", alias="batch-encoding")
+    dead_letter_queue: Annotated[str, Field(alias="dead-letter-queue")] = "iot.dead-letters"
+    batch_encoding: Annotated[BatchEncoding, Field(alias="batch-encoding")] = "gzip"
