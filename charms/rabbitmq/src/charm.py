@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""The charm of the broker between gateways and the analytics chain."""
+
+import json
+import logging
+import secrets
+
+import ops
+
+import rabbitmq
+import report
+import smoke
+import topology
+from iot_charm.config import load_config
+from iot_charm.errors import InvalidConfigError
+from iot_charm.interfaces.databag import own_address
+from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
+from management import Management, ManagementError
+from state import AMQP, Clients, QueueFilter, RabbitmqConfig, User
+
+logger = logging.getLogger(__name__)
+
+ADMIN_SECRET = "admin"
+
+
+class RabbitmqCharm(ops.CharmBase):
+    """Installs RabbitMQ and keeps its users and topology in step with what related applications ask for."""
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        amqp = self.on[AMQP]
+        for event in (
+            self.on.install,
+            self.on.start,
+            self.on.config_changed,
+            self.on.upgrade_charm,
+            self.on.update_status,
+            self.on.leader_elected,
+            amqp.relation_changed,
+            amqp.relation_departed,
+            amqp.relation_broken,
+        ):
+            framework.observe(event, self._reconcile)
+        framework.observe(self.on.stop, self._stop)
+        framework.observe(self.on.collect_unit_status, self._collect_status)
+        framework.observe(self.on.smoke_test_action, self._smoke_test)
+        framework.observe(self.on.get_admin_credentials_action, self._get_admin_credentials)
+        framework.observe(self.on.check_queues_action, self._check_queues)
+        framework.observe(self.on.list_unconsumed_queues_action, self._list_unconsumed_queues)
+        framework.observe(self.on.cluster_status_action, self._cluster_status)
+        framework.observe(self.on.rotate_service_user_password_action, self._rotate_service_user_password)
+
+    # What the machine should be
+
+    def _reconcile(self, _: ops.EventBase) -> None:
+        """Make the machine, the broker and the relations match the state."""
+        if self._is_surplus():
+            return
+        try:
+            config = load_config(self, RabbitmqConfig)
+        except InvalidConfigError as error:
+            logger.error("keeping the last good configuration: %s", error)
+            return
+        settings = self._settings(config)
+        self.unit.status = ops.MaintenanceStatus("Setting up RabbitMQ")
+        rabbitmq.install()
+        rabbitmq.start(restart=rabbitmq.configure(settings))
+        password = self._ensure_password(ADMIN_SECRET, "Password of RabbitMQ's administrator")
+        rabbitmq.ensure_admin(settings, password)
+        management = rabbitmq.connect(settings, password)
+        management.ensure_permissions("/", rabbitmq.ADMIN, topology.FULL)
+        self.unit.set_ports(rabbitmq.AMQP_PORT, rabbitmq.MANAGEMENT_PORT)
+        self.unit.set_workload_version(management.version())
+        self._serve(management, Clients.from_charm(self), config)
+
+    def _serve(self, management: Management, clients: Clients, config: RabbitmqConfig) -> None:
+        """Give every related application its virtual host, its topology and its user."""
+        for vhost in clients.vhosts:
+            if management.ensure_vhost(vhost, config.limits):
+                logger.info("declared the topology in virtual host %s", vhost)
+        for user in clients.users:
+            self._serve_user(management, user, config)
+        for name in management.ensure_only_users({user.name for user in clients.users}):
+            logger.info("removed user %s: no relation asks for it any more", name)
+            secret = self._find_secret(_user_secret(name))
+            if secret is not None:
+                secret.remove_all_revisions()
+
+    def _serve_user(self, management: Management, user: User, config: RabbitmqConfig) -> None:
+        label = _user_secret(user.name)
+        changed = management.ensure_user(user.name, self._ensure_password(label, f"Password of user {user.name}"))
+        for vhost, access in user.access.items():
+            changed |= management.ensure_permissions(vhost, user.name, topology.permissions(access))
+        changed |= management.ensure_only_vhosts(user.name, set(user.access))
+        if changed:
+            logger.info("set up user %s for virtual hosts: %s", user.name, ", ".join(user.access))
+        secret = self.model.get_secret(label=label)
+        for relation in self.model.relations[AMQP]:
+            if relation.id not in user.relations:
+                continue
+            secret.grant(relation)
+            answer = RabbitmqAnswer(
+                hostname=own_address(self, relation),
+                port=rabbitmq.AMQP_PORT,
+                # Not `secret.id`: a secret that was just added knows itself in another notation than one found again.
+                password_secret=secret.get_info().id,
+                exchange=topology.EXCHANGE,
+                queue=topology.QUEUE,
+                stream=topology.STREAM,
+                dead_letter_exchange=topology.DEAD_LETTER_EXCHANGE,
+                dead_letter_queue=topology.DEAD_LETTER_QUEUE,
+                batch_encoding=config.batch_encoding,
+            )
+            answer.publish(relation, self.unit)
+
+    def _stop(self, _: ops.StopEvent) -> None:
+        rabbitmq.stop()
+
+    # What is
+
+    def _collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._is_surplus():
+            event.add_status(ops.BlockedStatus("One unit only, there is no clustering yet: remove this unit"))
+            return
+        try:
+            config = load_config(self, RabbitmqConfig)
+        except InvalidConfigError as error:
+            event.add_status(ops.BlockedStatus(str(error)))
+            return
+        for problem in Clients.from_charm(self).problems:
+            event.add_status(ops.BlockedStatus(problem))
+        if not rabbitmq.running():
+            event.add_status(ops.BlockedStatus(f"RabbitMQ is not running: see {rabbitmq.LOG_DIRECTORY}"))
+            return
+        try:
+            management = self._connect(config)
+            for resource in management.alarms():
+                event.add_status(ops.BlockedStatus(f"Publishers are blocked: the broker runs short of {resource}"))
+            event.add_status(ops.ActiveStatus(report.summary(management.version(), management.queues())))
+        except (ManagementError, ops.SecretNotFoundError) as error:
+            event.add_status(ops.BlockedStatus(f"RabbitMQ does not answer: {error}"))
+
+    def _is_surplus(self) -> bool:
+        """Tell whether this is a further unit: it would be a broker apart, whose queues nobody drains."""
+        return self.app.planned_units() > 1 and not self.unit.is_leader()
+
+    # Actions
+
+    def _smoke_test(self, event: ops.ActionEvent) -> None:
+        clients = Clients.from_charm(self)
+        try:
+            config = load_config(self, RabbitmqConfig)
+            password = self._admin_password()
+            target = smoke.Target(self._settings(config).address, rabbitmq.AMQP_PORT, rabbitmq.ADMIN, password)
+            seconds = smoke.smoke_test(target, clients.vhosts)
+            version = self._connect(config).version()
+        except (InvalidConfigError, ManagementError, smoke.SmokeTestError, ops.SecretNotFoundError) as error:
+            event.fail(str(error))
+            return
+        vhosts = ", ".join(clients.vhosts) or "none"
+        event.set_results(
+            {"result": "passed", "version": version, "round-trip-ms": round(seconds * 1000, 1), "vhosts": vhosts}
+        )
+
+    def _get_admin_credentials(self, event: ops.ActionEvent) -> None:
+        try:
+            url = self._settings(load_config(self, RabbitmqConfig)).management_url
+            password = self._admin_password()
+        except (InvalidConfigError, ops.SecretNotFoundError) as error:
+            event.fail(str(error))
+            return
+        event.set_results({"url": url, "username": rabbitmq.ADMIN, "password": password})
+
+    def _check_queues(self, event: ops.ActionEvent) -> None:
+        wanted = event.load_params(QueueFilter)
+        try:
+            queues = self._connect(load_config(self, RabbitmqConfig)).queues()
+        except (InvalidConfigError, ManagementError, ops.SecretNotFoundError) as error:
+            event.fail(str(error))
+            return
+        found = [queue for queue in queues if wanted.matches(queue)]
+        if not found:
+            event.fail("no such queue")
+            return
+        event.set_results(report.results(found))
+
+    def _list_unconsumed_queues(self, event: ops.ActionEvent) -> None:
+        try:
+            queues = self._connect(load_config(self, RabbitmqConfig)).queues()
+        except (InvalidConfigError, ManagementError, ops.SecretNotFoundError) as error:
+            event.fail(str(error))
+            return
+        event.set_results(report.results([queue for queue in queues if queue.consumers == 0]))
+
+    def _cluster_status(self, event: ops.ActionEvent) -> None:
+        try:
+            status = rabbitmq.cluster_status()
+        except rabbitmq.RabbitmqError as error:
+            event.fail(str(error))
+            return
+        event.set_results(
+            {
+                "cluster-name": status["cluster_name"],
+                "running-nodes": ", ".join(status["running_nodes"]),
+                "alarms": json.dumps(status["alarms"]),
+                "partitions": json.dumps(status["partitions"]),
+                "listeners": report.listeners(status["listeners"]),
+            }
+        )
+
+    def _rotate_service_user_password(self, event: ops.ActionEvent) -> None:
+        name: str = event.params["user"]
+        names = [user.name for user in Clients.from_charm(self).users]
+        if name not in names:
+            event.fail(f"no related application has a user {name}; there are: {', '.join(names) or 'none'}")
+            return
+        password = secrets.token_urlsafe(32)
+        try:
+            secret = self.model.get_secret(label=_user_secret(name))
+            self._connect(load_config(self, RabbitmqConfig)).ensure_user(name, password)
+        except (InvalidConfigError, ManagementError, ops.SecretNotFoundError) as error:
+            event.fail(str(error))
+            return
+        secret.set_content({PASSWORD: password})
+        logger.info("gave user %s a new password", name)
+        event.set_results({"user": name, "result": "the password is changed; the application follows by itself"})
+
+    # Helpers
+
+    def _settings(self, config: RabbitmqConfig) -> rabbitmq.Settings:
+        binding = self.model.get_binding(AMQP)
+        address = binding.network.bind_address if binding else None
+        if address is None:
+            raise ops.ModelError(f"no address for endpoint {AMQP}")
+        return rabbitmq.Settings(str(address), self.app.name, int(config.memory_watermark), int(config.disk_free_limit))
+
+    def _connect(self, config: RabbitmqConfig) -> Management:
+        return rabbitmq.connect(self._settings(config), self._admin_password())
+
+    def _admin_password(self) -> str:
+        return self.model.get_secret(label=ADMIN_SECRET).peek_content()[PASSWORD]
+
+    def _ensure_password(self, label: str, description: str) -> str:
+        """Return the password in this unit's secret with that label; make both where there is none."""
+        secret = self._find_secret(label)
+        if secret is not None:
+            return secret.peek_content()[PASSWORD]
+        password = secrets.token_urlsafe(32)
+        self.unit.add_secret({PASSWORD: password}, label=label, description=description)
+        return password
+
+    def _find_secret(self, label: str) -> ops.Secret | None:
+        try:
+            return self.model.get_secret(label=label)
+        except ops.SecretNotFoundError:
+            return None
+
+
+def _user_secret(name: str) -> str:
+    return f"user-{name}"
+
+
+if __name__ == "__main__":
+    ops.main(RabbitmqCharm)

@@ -1,0 +1,156 @@
+"""A broker in memory, in the place of the workload module."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from ops import testing
+
+import charm
+import rabbitmq
+import smoke
+from management import ManagementError, Queue
+from topology import Limits, Permissions
+
+
+@dataclass
+class FakeBroker:
+    """What the machine and the broker hold; stands in for the modules ``rabbitmq`` and ``smoke``."""
+
+    installed: bool = False
+    is_running: bool = False
+    settings: rabbitmq.Settings | None = None
+    starts: int = 0
+    admin_password: str | None = None
+    vhosts: dict[str, Limits] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    permissions: dict[tuple[str, str], Permissions] = field(default_factory=dict)
+    found: list[Queue] = field(default_factory=list)
+    short_of: tuple[str, ...] = ()
+    smoke_error: str = ""
+
+    # The module rabbitmq
+
+    AMQP_PORT, MANAGEMENT_PORT, ADMIN = rabbitmq.AMQP_PORT, rabbitmq.MANAGEMENT_PORT, rabbitmq.ADMIN
+    LOG_DIRECTORY, RabbitmqError, Settings = rabbitmq.LOG_DIRECTORY, rabbitmq.RabbitmqError, rabbitmq.Settings
+
+    def install(self) -> bool:
+        changed, self.installed = not self.installed, True
+        return changed
+
+    def configure(self, settings: rabbitmq.Settings) -> bool:
+        changed, self.settings = settings != self.settings, settings
+        return changed
+
+    def start(self, *, restart: bool) -> bool:
+        if self.is_running and not restart:
+            return False
+        self.is_running, self.starts = True, self.starts + 1
+        return True
+
+    def stop(self) -> None:
+        self.is_running = False
+
+    def running(self) -> bool:
+        return self.is_running
+
+    def ensure_admin(self, settings: rabbitmq.Settings, password: str) -> bool:
+        self.admin_password = password
+        return True
+
+    def connect(self, settings: rabbitmq.Settings, password: str) -> "FakeBroker":
+        if not self.is_running or password != self.admin_password:
+            raise ManagementError("connection refused")
+        return self
+
+    def cluster_status(self) -> dict[str, object]:
+        if not self.is_running:
+            raise rabbitmq.RabbitmqError("rabbitmqctl cluster_status failed: nodedown")
+        listener = {"protocol": "amqp", "interface": "127.0.0.1", "port": 5672, "purpose": "AMQP 0-9-1"}
+        node = "rabbit@localhost"
+        return {
+            "cluster_name": "rabbitmq",
+            "running_nodes": [node],
+            "alarms": [],
+            "partitions": {},
+            "listeners": {node: [listener]},
+        }
+
+    # The class Management
+
+    def version(self) -> str:
+        return "3.10.8"
+
+    def alarms(self) -> tuple[str, ...]:
+        return self.short_of
+
+    def queues(self) -> list[Queue]:
+        return self.found
+
+    def ensure_vhost(self, vhost: str, limits: Limits) -> bool:
+        changed = self.vhosts.get(vhost) != limits
+        self.vhosts[vhost] = limits
+        return changed
+
+    def ensure_user(self, name: str, password: str) -> bool:
+        changed = self.users.get(name) != password
+        self.users[name] = password
+        return changed
+
+    def ensure_permissions(self, vhost: str, user: str, permissions: Permissions) -> bool:
+        if vhost not in {"/", *self.vhosts} or user not in {rabbitmq.ADMIN, *self.users}:
+            raise ManagementError(f"no such vhost or user: {vhost}, {user}")
+        self.permissions[vhost, user] = permissions
+        return True
+
+    def ensure_only_vhosts(self, user: str, vhosts: set[str]) -> bool:
+        stale = {key for key in self.permissions if key[1] == user and key[0] not in vhosts}
+        for key in stale:
+            del self.permissions[key]
+        return bool(stale)
+
+    def ensure_only_users(self, names: set[str]) -> set[str]:
+        stale = self.users.keys() - names
+        for name in stale:
+            del self.users[name]
+        return stale
+
+    # The module smoke
+
+    SmokeTestError, Target = smoke.SmokeTestError, smoke.Target
+
+    def smoke_test(self, target: smoke.Target, vhosts: tuple[str, ...]) -> float:
+        if self.smoke_error:
+            raise smoke.SmokeTestError(self.smoke_error)
+        assert (target.username, target.password) == (rabbitmq.ADMIN, self.admin_password)
+        return 0.0012
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
+    fake = FakeBroker()
+    monkeypatch.setattr(charm, "rabbitmq", fake)
+    monkeypatch.setattr(charm, "smoke", fake)
+    return fake
+
+
+@pytest.fixture
+def context() -> testing.Context[charm.RabbitmqCharm]:
+    return testing.Context(charm.RabbitmqCharm)
+
+
+@pytest.fixture
+def installed(broker: FakeBroker, context: testing.Context[charm.RabbitmqCharm]) -> testing.State:
+    """The state after the first hook, without relations."""
+    return context.run(context.on.install(), testing.State(leader=True))
+
+
+@pytest.fixture
+def flume() -> testing.Relation:
+    asked = {"username": "flume", "vhost": "iot", "access": "consume"}
+    return testing.Relation("amqp", remote_app_name="flume-rabbitmq", remote_units_data={0: asked})
+
+
+@pytest.fixture
+def gateway() -> testing.Relation:
+    asked = {"username": "gateway", "vhost": "iot", "access": "publish"}
+    return testing.Relation("amqp", remote_app_name="gateway", remote_units_data={0: asked})
