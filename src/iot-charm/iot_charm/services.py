@@ -3,7 +3,7 @@
 import logging
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from charmlibs import systemd
@@ -43,6 +43,8 @@ def daemon_unit(
         "ExecStart": " ".join(_quoted(word) for word in command),
         "Restart": "on-failure",
         "RestartSec": "5",
+        # A JVM that was asked to stop (SIGTERM) ends with this status.
+        "SuccessExitStatus": "143",
         "TimeoutStopSec": "90",
         "LimitNOFILE": "65536",
         **(directives or {}),
@@ -142,6 +144,20 @@ def wait_for_port(host: str, port: int, timeout_s: float) -> bool:
             if left <= 0:
                 return False
             time.sleep(min(0.25, left))
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, *, interval_s: float = 0.5) -> bool:
+    """Wait until ``condition()`` is true; it is asked at least once.
+
+    Returns:
+        Whether it became true within ``timeout_s`` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() + interval_s > deadline:
+            return False
+        time.sleep(interval_s)
+    return True
 
 
 def _unit_file(name: str) -> Path:

@@ -113,3 +113,9 @@ def test_waits_for_a_port_that_opens_later():
         assert services.wait_for_port("127.0.0.1", port, 10)
         assert time.monotonic() - begun < 5
         later.join()
+
+
+def test_waits_until_a_condition_holds():
+    answers = iter([False, False, True])
+    assert services.wait_until(lambda: next(answers), 5, interval_s=0.01)
+    assert not services.wait_until(lambda: False, 0.03, interval_s=0.01)

@@ -6,7 +6,7 @@ from iot_charm.interfaces.databag import Databag
 
 
 class NodeManager(Databag):
-    """Published by each worker's unit."""
+    """Published by each worker's unit, once its NodeManager has registered with the ResourceManager."""
 
     host: str
     memory_mb: int = Field(ge=512)
