@@ -13,12 +13,12 @@ HOME = Path("/opt/hadoop")
 Properties = Mapping[str, str | int | bool]
 
 
-class YarnAddresses(Protocol):
-    """What a client knows of YARN; ``iot_charm.interfaces.mapred.ResourceManager`` is one."""
+class ResourceManagerAddresses(Protocol):
+    """What a member knows of YARN; ``iot_charm.interfaces.mapred_slave.ResourceManagerForWorkers`` is one."""
 
     @property
     def host(self) -> str:
-        """Address of the ResourceManager and the job history server."""
+        """Address of the ResourceManager."""
         ...
 
     @property
@@ -40,6 +40,13 @@ class YarnAddresses(Protocol):
     def web_port(self) -> int:
         """The ResourceManager's page."""
         ...
+
+
+class YarnAddresses(ResourceManagerAddresses, Protocol):
+    """What a client knows of YARN; ``iot_charm.interfaces.mapred.ResourceManager`` is one.
+
+    The job history server is on the ResourceManager's host.
+    """
 
     @property
     def history_port(self) -> int:
@@ -102,7 +109,7 @@ def hdfs_client_properties(replication: int, block_size: int) -> dict[str, str |
     }
 
 
-def yarn_client_properties(addresses: YarnAddresses) -> dict[str, str | int | bool]:
+def yarn_client_properties(addresses: ResourceManagerAddresses) -> dict[str, str | int | bool]:
     """Return what a client of YARN has in its ``yarn-site.xml``."""
     host = addresses.host
     return {

@@ -1,13 +1,14 @@
 """A machine of the Hadoop cluster: its software, its daemons, and what they say of themselves over HTTP."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from iot_charm import distribution, hadoop, services
-from iot_charm.files import ensure_directory
+from iot_charm.files import ensure_directory, ensure_file
 from iot_charm.java import ensure_java
 from iot_charm.users import ensure_system_user
 
@@ -15,6 +16,9 @@ CONF = Path("/etc/hadoop/conf")
 DATA = Path("/var/lib/hadoop")
 
 GROUP = "hadoop"
+
+STAMPS = Path("/run/iot-charm")
+"""What the daemons that run were started from."""
 
 
 def ensure_software(archive: Path, users: Sequence[str]) -> bool:
@@ -43,15 +47,27 @@ def version() -> str:
     return jars[0].stem.removeprefix("hadoop-common-") if jars else ""
 
 
-def ensure_daemon(name: str, command: Sequence[str], *, user: str, heap_mb: int, restart: bool) -> bool:
-    """Have a daemon running with this heap.
+def ensure_daemon(
+    name: str,
+    command: Sequence[str],
+    *,
+    user: str,
+    heap_mb: int,
+    sites: Mapping[str, hadoop.Properties],
+    restart: bool = False,
+) -> bool:
+    """Have a daemon running from the installed software, with this heap and what ``sites`` says.
+
+    What it was last started from is kept beside it until the next boot, so a start that was missed because the
+    machine or the charm died in between is made up for.
 
     Args:
         name: of its service.
         command: name of the launcher and its arguments, as ``["hdfs", "namenode"]``.
         user: that it runs as.
         heap_mb: the most its Java heap may take, MiB.
-        restart: its configuration or software changed.
+        sites: those properties, by file, that it reads only when it starts.
+        restart: start it anew in any case.
 
     Returns:
         Whether it was started or restarted.
@@ -66,10 +82,17 @@ def ensure_daemon(name: str, command: Sequence[str], *, user: str, heap_mb: int,
             # Each thread's own arena of the C library costs tens of MB over a day, and gains nothing here.
             "MALLOC_ARENA_MAX": "2",
         },
-        directives={"WorkingDirectory": str(DATA / user)},
+        # Some of them end with status 0 when the master they report to is gone for long.
+        directives={"WorkingDirectory": str(DATA / user), "Restart": "always"},
     )
-    changed = services.ensure_unit(name, text)
-    return services.ensure_running(name, restart=restart or changed)
+    services.ensure_unit(name, text)
+    origin = json.dumps([text, str(hadoop.HOME.resolve()), sites], sort_keys=True)
+    stamp = STAMPS / name
+    same = stamp.exists() and stamp.read_text() == origin
+    started = services.ensure_running(name, restart=restart or not same)
+    ensure_directory(STAMPS)
+    ensure_file(stamp, origin)
+    return started
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,61 @@
+"""What the charm knows: its options, its address and what the other ends of its relations published."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import ops
+from pydantic import Field
+
+from iot_charm.config import CharmConfig, load_config
+from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.dfs import NameNode
+
+HDFS, CLIENTS, WORKERS = "namenode", "resourcemanager", "nodemanager"
+"""Endpoints."""
+
+
+class ResourceManagerConfig(CharmConfig):
+    """Options."""
+
+    resourcemanager_heap: int = Field(ge=128, le=65536)
+    historyserver_heap: int = Field(ge=128, le=65536)
+
+
+@dataclass(frozen=True)
+class State:
+    """The charm's state at one event."""
+
+    config: ResourceManagerConfig
+    address: str
+    """Where the daemons listen."""
+    wants_hdfs: bool
+    """No NameNode is related."""
+    namenode: NameNode | None
+    """None while HDFS can't be used."""
+    wants_workers: bool
+    """No NodeManager's charm is related."""
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase) -> Self:
+        """Read the state.
+
+        Raises:
+            InvalidConfigError: an option is out of its range.
+            InvalidDatabagError: the other end of a relation published something unfit.
+        """
+        wants_hdfs = not any(relation.active for relation in charm.model.relations[HDFS])
+        return cls(
+            config=load_config(charm, ResourceManagerConfig),
+            address=_address(charm),
+            wants_hdfs=wants_hdfs,
+            namenode=None if wants_hdfs else first_unit(charm, HDFS, NameNode),
+            wants_workers=not charm.model.relations[WORKERS],
+        )
+
+
+def _address(charm: ops.CharmBase) -> str:
+    binding = charm.model.get_binding(CLIENTS)
+    address = binding.network.bind_address if binding else None
+    if address is None:
+        raise ops.ModelError(f"no address for endpoint {CLIENTS}")
+    return str(address)
