@@ -1,0 +1,167 @@
+"""The client's end of tabletop's API: one request a connection, over a socket.
+
+The daemon is started, detached, if it doesn't answer.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tabletop.errors import TabletopError
+from tabletop.paths import Paths
+
+START_TIMEOUT_S = 30.0
+_LOG_TAIL_LINES = 12
+_FAILURE_GRACE_S = 1.0
+_POLL_S = 0.05
+
+Progress = Callable[[str], None]
+
+
+class DaemonError(TabletopError):
+    """The daemon can't be started or went away."""
+
+
+class RemoteError(TabletopError):
+    """The daemon refused a request; `kind` says of what kind its error was."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Client:
+    """Sends requests to the daemon.
+
+    Args:
+        paths: where this tabletop lives; its socket is there.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the daemon listens."""
+        return self._paths.run / "api.sock"
+
+    @property
+    def log_path(self) -> Path:
+        """Where a daemon started by a client writes what it has to say."""
+        return self._paths.run / "daemon.log"
+
+    def call(self, method: str, progress: Progress | None = None, **params: Any) -> Any:
+        """Send a request, starting the daemon if need be, and return its result.
+
+        Args:
+            method: name of the method.
+            progress: called with each line of progress.
+            params: the method's parameters.
+
+        Raises:
+            RemoteError: the daemon refused it.
+            DaemonError: the daemon can't be started, or went away before it answered.
+        """
+        connection = self._connect()
+        if connection is None:
+            self.start()
+            connection = self._connect()
+            if connection is None:
+                raise DaemonError(f"the daemon does not answer at {self.socket_path}.{self._log_tail()}")
+        with connection:
+            return self._exchange(connection, {"method": method, "params": params}, progress)
+
+    def running(self) -> bool:
+        """Return whether a daemon answers."""
+        connection = self._connect()
+        if connection is None:
+            return False
+        with connection:
+            try:
+                self._exchange(connection, {"method": "ping", "params": {}}, None)
+            except DaemonError:
+                return False
+        return True
+
+    def start(self) -> bool:
+        """Start the daemon, detached from this process; return False if one was running already.
+
+        Raises:
+            DaemonError: it did not come up; the text ends with the tail of its log.
+        """
+        if self.running():
+            return False
+        if os.geteuid() != 0:
+            raise DaemonError("tabletop makes machines and a network, so it must run as root; try again with sudo.")
+        self._paths.run.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tabletop.daemon"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        failed_at: float | None = None
+        while time.monotonic() < deadline:
+            if self.running():
+                # The daemon outlives this process: it is nobody's child to wait for.
+                process.returncode = 0
+                return True
+            if process.poll() is not None and failed_at is None:
+                # Another client may have started one at the same moment; that one needs a moment to answer.
+                failed_at = time.monotonic()
+            if failed_at is not None and time.monotonic() - failed_at > _FAILURE_GRACE_S and process.returncode != 0:
+                raise DaemonError(
+                    f"the daemon ended at its start (exit status {process.returncode}).{self._log_tail()}"
+                )
+            time.sleep(_POLL_S)
+        raise DaemonError(f"the daemon did not answer within {START_TIMEOUT_S:.0f} s.{self._log_tail()}")
+
+    def _connect(self) -> socket.socket | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(self.socket_path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        except PermissionError as error:
+            connection.close()
+            raise DaemonError(f"{self.socket_path} belongs to root; try again with sudo.") from error
+        return connection
+
+    def _exchange(self, connection: socket.socket, request: dict[str, Any], progress: Progress | None) -> Any:
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                for line in answers:
+                    answer: dict[str, Any] = json.loads(line)
+                    if "progress" in answer:
+                        if progress is not None:
+                            progress(answer["progress"])
+                        continue
+                    if "error" in answer:
+                        raise RemoteError(answer["error"], answer.get("kind", ""))
+                    return answer.get("result")
+        except (ConnectionError, json.JSONDecodeError) as error:
+            raise DaemonError(
+                f"the daemon went away in the midst of its answer ({error}).{self._log_tail()}"
+            ) from error
+        raise DaemonError(f"the daemon went away before it answered.{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        try:
+            lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        except OSError:
+            lines = []
+        if not lines:
+            return f" Its log, {self.log_path}, is empty."
+        return f" The end of its log, {self.log_path}:\n  " + "\n  ".join(lines)

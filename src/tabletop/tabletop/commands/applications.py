@@ -1,0 +1,147 @@
+"""Units and relations of applications that are there already."""
+
+import argparse
+
+from tabletop.commands import Command, UsageError
+from tabletop.commands.models import confirmed
+from tabletop.commands.options import add_ignored, add_model, placements
+from tabletop.format import note
+from tabletop.session import Session
+
+
+class AddUnit(Command):
+    """`add-unit`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("application")
+        parser.add_argument("-n", "--num-units", type=int, default=1, help="how many (default 1)")
+        parser.add_argument("--to", action="append", default=[], metavar="MACHINE[,...]", help="where: 0, or new")
+        add_ignored(parser, {"--attach-storage": "ID"}, why="storage can't be attached to another unit here")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Add them."""
+        if args.num_units < 1:
+            raise UsageError(f"--num-units must be a positive integer, got {args.num_units}")
+        session.call(
+            "add_unit",
+            model=session.model(args.model),
+            app=args.application,
+            num_units=args.num_units,
+            to=placements(args.to),
+        )
+
+
+class RemoveUnit(Command):
+    """`remove-unit`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("units", nargs="+", metavar="UNIT")
+        parser.add_argument("--no-prompt", action="store_true", help="accepted: nothing is asked anyway")
+        parser.add_argument("--force", action="store_true", help="don't wait for its last hooks")
+        parser.add_argument("--num-units", type=int, help="refused: name the units")
+        add_ignored(parser, {"--destroy-storage": None, "--no-wait": None}, why="a unit's storage goes with it")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Remove them, one after another."""
+        if args.num_units is not None:
+            raise UsageError("--num-units is for Kubernetes models; name the units to remove")
+        model = session.model(args.model)
+        for unit in args.units:
+            session.call("remove_unit", model=model, unit=unit, force=args.force)
+            note(f"will remove unit {unit}")
+
+
+class RemoveApplication(Command):
+    """`remove-application`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("applications", nargs="+", metavar="APPLICATION")
+        parser.add_argument("--no-prompt", action="store_true", help="don't ask first")
+        parser.add_argument("--force", action="store_true", help="don't wait for its units' last hooks")
+        add_ignored(parser, {"--destroy-storage": None, "--no-wait": None}, why="a unit's storage goes with it")
+
+    def run(self, session: Session, args: argparse.Namespace) -> int | None:
+        """Remove them, one after another."""
+        model = session.model(args.model)
+        listed = ", ".join(args.applications)
+        if not args.no_prompt and not confirmed(f"This removes {listed} with all units and what is on their machines."):
+            return 1
+        for app in args.applications:
+            session.call("remove_application", model=model, app=app, force=args.force)
+            note(f"will remove application {app}")
+        return None
+
+
+class Integrate(Command):
+    """`integrate`, once called `relate`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("first", metavar="APPLICATION[:ENDPOINT]")
+        parser.add_argument("second", metavar="APPLICATION[:ENDPOINT]")
+        add_ignored(parser, {"--via": "CIDR"}, why="there are no relations between models here")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Relate them."""
+        session.call("integrate", model=session.model(args.model), a=args.first, b=args.second)
+
+
+class RemoveRelation(Command):
+    """`remove-relation`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("first", metavar="APPLICATION[:ENDPOINT]")
+        parser.add_argument("second", metavar="APPLICATION[:ENDPOINT]")
+        add_ignored(parser, {"--force": None}, why="a relation goes when its hooks have run")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Take the relation away."""
+        session.call("remove_relation", model=session.model(args.model), a=args.first, b=args.second)
+
+
+class Trust(Command):
+    """`trust`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("application")
+        parser.add_argument("--remove", action="store_true", help="trust it no more")
+        add_ignored(parser, {"--scope": "SCOPE"}, why="it is for Kubernetes models")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Note it; there are no cloud credentials that a trusted charm could be given."""
+        session.call("trust", model=session.model(args.model), app=args.application, trust=not args.remove)
+
+
+class Resolved(Command):
+    """`resolved`, also called `resolve`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("units", nargs="*", metavar="UNIT")
+        parser.add_argument("--no-retry", action="store_true", help="go on with the next hook instead")
+        parser.add_argument("--all", action="store_true", help="every unit that is in error")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Let each unit run its failed hook again, or skip it."""
+        model = session.model(args.model)
+        units: list[str] = args.units
+        if args.all:
+            from tabletop.status import units_in_error
+
+            units = units_in_error(session.call("status", model=model))
+        elif not units:
+            raise UsageError("name a unit, or give --all")
+        for unit in units:
+            session.call("resolved", model=model, unit=unit, no_retry=args.no_retry)

@@ -1,0 +1,82 @@
+"""The configuration and the constraints of a model."""
+
+import argparse
+from typing import Any
+
+from tabletop.commands import Command
+from tabletop.commands.options import add_format, add_model, constraints, pair
+from tabletop.errors import TabletopError
+from tabletop.format import out, result, table
+from tabletop.session import Session
+from tabletop.version import host_architecture
+
+
+class ModelConfig(Command):
+    """`model-config`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("settings", nargs="*", metavar="KEY | KEY=VALUE")
+        parser.add_argument("--reset", action="append", default=[], metavar="KEY[,...]", help="back to the default")
+        add_format(parser, "tabular", "json", "yaml")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Set what is given, else show."""
+        model = session.model(args.model)
+        reset = [key for text in args.reset for key in text.split(",") if key]
+        given = [word for word in args.settings if "=" in word]
+        if given or reset:
+            session.call("model_config", model=model, values=dict(pair(word) for word in given), reset=reset)
+            return
+        config: dict[str, Any] = session.call("model_config", model=model)
+        for key in args.settings:
+            if key not in config:
+                raise TabletopError(f"key {key!r} not found in model {model!r}")
+            out(str(config[key]["Value"]))
+        if args.settings:
+            return
+        if args.format != "tabular":
+            result(config, args.format)
+            return
+        rows = [(key, setting.get("Source", ""), setting.get("Value", "")) for key, setting in sorted(config.items())]
+        for line in table(("Attribute", "From", "Value"), rows):
+            out(line)
+
+
+class ModelConstraints(Command):
+    """`model-constraints`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        add_format(parser, "constraints", "json", "yaml")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Show the one constraint a model can have here: this machine's own architecture."""
+        session.model(args.model)
+        if args.format == "constraints":
+            out(f"arch={host_architecture()}")
+        else:
+            result({"arch": host_architecture()}, args.format)
+
+
+class SetModelConstraints(Command):
+    """`set-model-constraints`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("constraints", nargs="*", metavar="KEY=VALUE")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Accept what holds for every machine here anyway, refuse what would be ignored."""
+        session.model(args.model)
+        wanted = constraints(args.constraints)
+        host = host_architecture()
+        if wanted.pop("arch", host) != host:
+            raise TabletopError(
+                f"a model's machines are {host} unless an application is deployed with --constraints arch="
+            )
+        if wanted:
+            raise TabletopError(f"{', '.join(wanted)}: a model has no such constraint here; give it to deploy instead")

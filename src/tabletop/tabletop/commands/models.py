@@ -1,0 +1,177 @@
+"""Models: several may run side by side, each with its own applications and machines."""
+
+import argparse
+import sys
+from typing import Any
+
+from tabletop.commands import Command
+from tabletop.commands.options import add_format, add_ignored
+from tabletop.errors import TabletopError
+from tabletop.format import note, out, result, table
+from tabletop.session import CONTROLLER, USER, Session, short_model
+from tabletop.version import JUJU_VERSION
+
+CLOUD = "localhost"
+
+
+class AddModel(Command):
+    """`add-model`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("name", help="lower-case letters, digits and hyphens")
+        parser.add_argument("cloud", nargs="?", help="no effect: this machine is the only cloud")
+        parser.add_argument("--no-switch", action="store_true", help="leave the current model as it is")
+        parser.add_argument("-c", "--controller", help=f"must be {CONTROLLER!r}")
+        parser.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="configuration")
+        add_ignored(parser, {"--credential": "NAME", "--owner": "USER"}, why="there are no clouds or users here")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Add it, and make it the current one unless told not to."""
+        from tabletop.commands.options import pair
+
+        name = short_model(f"{args.controller}:{args.name}" if args.controller else args.name)
+        session.call("add_model", name=name)
+        if args.config:
+            session.call("model_config", model=name, values=dict(pair(text) for text in args.config))
+        if not args.no_switch:
+            session.switch(name)
+        note(f"Added '{name}' model on {CLOUD} for user '{USER}'")
+
+
+class DestroyModel(Command):
+    """`destroy-model`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("name")
+        parser.add_argument("--no-prompt", "-y", "--yes", action="store_true", help="don't ask first")
+        parser.add_argument("--force", action="store_true", help="don't let units run their last hooks")
+        add_ignored(
+            parser,
+            {
+                "--destroy-storage": None,
+                "--release-storage": None,
+                "--no-wait": None,
+                "--timeout": "DURATION",
+                "-t": "D",
+            },
+            why="a model goes with all it has, at once",
+        )
+
+    def run(self, session: Session, args: argparse.Namespace) -> int | None:
+        """Remove it with its machines."""
+        name = short_model(args.name)
+        if not args.no_prompt and not confirmed(f"This removes model '{name}' with its machines and what is on them."):
+            return 1
+        session.call("destroy_model", name=name)
+        if session.current_model() == name:
+            session.switch(None)
+        note(f"Model '{name}' destroyed")
+        return None
+
+
+class Models(Command):
+    """`models`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_format(parser, "tabular", "json", "yaml")
+        parser.add_argument("-c", "--controller", help=f"must be {CONTROLLER!r}")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """List them."""
+        found = [model_info(session, name) for name in names(session)]
+        current = session.current_model()
+        if args.format != "tabular":
+            result({"models": found, "current-model": current}, args.format)
+            return
+        out(f"Controller: {CONTROLLER} (this is tabletop, not Juju)\n")
+        rows = [
+            (model["short-name"] + ("*" if model["short-name"] == current else ""), CLOUD, "available")
+            for model in found
+        ]
+        for line in table(("Model", "Cloud", "Status"), rows):
+            out(line)
+
+
+class ShowModel(Command):
+    """`show-model`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("name", nargs="?")
+        parser.add_argument("-m", "--model")
+        add_format(parser, "yaml", "json")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Show it."""
+        name = session.model(args.name or args.model)
+        known = names(session)
+        if name not in known:
+            raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
+        result({name: model_info(session, name)}, args.format)
+
+
+class Switch(Command):
+    """`switch`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("name", nargs="?")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Make a model the current one; without one, say which is."""
+        current = session.current_model()
+        if args.name is None:
+            if current is None:
+                raise TabletopError("no model is current; 'tabletop models' lists those there are")
+            out(f"{CONTROLLER}:{USER}/{current}")
+            return
+        name = short_model(args.name)
+        if name not in names(session):
+            raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
+        session.switch(name)
+        note(f"{CONTROLLER}:{USER}/{current or ''} -> {CONTROLLER}:{USER}/{name}")
+
+
+def names(session: Session) -> list[str]:
+    """Return the names of the models there are."""
+    found: list[Any] = session.call("models")
+    return [model if isinstance(model, str) else model["name"] for model in found]
+
+
+def model_info(session: Session, name: str) -> dict[str, Any]:
+    """Describe a model as `juju show-model` does."""
+    import uuid
+
+    status = session.call("status", model=name)
+    return {
+        "name": f"{USER}/{name}",
+        "short-name": name,
+        "model-uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.{CONTROLLER}")),
+        "model-type": "iaas",
+        "controller-uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, CONTROLLER)),
+        "controller-name": CONTROLLER,
+        "is-controller": False,
+        "owner": USER,
+        "cloud": CLOUD,
+        "region": CLOUD,
+        "type": "lxd",
+        "life": "alive",
+        "status": {"current": "available"},
+        "users": {USER: {"display-name": USER, "access": "admin", "last-connection": "just now"}},
+        "machines": {machine: {"cores": 0} for machine in status.get("machines", {})},
+        "agent-version": JUJU_VERSION,
+    }
+
+
+def confirmed(warning: str) -> bool:
+    """Ask on the terminal whether to go on; without a terminal the answer is no."""
+    note(f"WARNING {warning}")
+    if not sys.stdin.isatty():
+        note("ERROR there is no terminal to ask on; give --no-prompt to go on without asking")
+        return False
+    sys.stderr.write("Continue? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

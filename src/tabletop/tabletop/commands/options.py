@@ -1,0 +1,136 @@
+"""Arguments that several verbs share, and the reading of their values."""
+
+import argparse
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from tabletop.commands import UsageError
+from tabletop.format import note
+from tabletop.yamlfile import YamlFile
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare -m/--model."""
+    parser.add_argument("-m", "--model", help="the model to act on (default: $JUJU_MODEL, else the current one)")
+
+
+def add_format(parser: argparse.ArgumentParser, *forms: str) -> None:
+    """Declare --format with the given forms; the first is the default."""
+    parser.add_argument("--format", choices=forms, default=forms[0], help=f"form of the output (default {forms[0]})")
+
+
+def add_ignored(parser: argparse.ArgumentParser, options: Mapping[str, str | None], *, why: str) -> None:
+    """Declare options of Juju that have no effect here, with a notice when one is given.
+
+    Args:
+        parser: the parser of the verb.
+        options: option to the name of its value, None for a flag.
+        why: what the notice says after the option.
+    """
+
+    class Ignore(argparse.Action):
+        def __call__(self, *_: object, **__: object) -> None:
+            note(f"NOTICE {'/'.join(self.option_strings)} has no effect: {why}")
+
+    for option, value in options.items():
+        extra: dict[str, Any] = {"nargs": 0} if value is None else {"metavar": value}
+        parser.add_argument(option, action=Ignore, help=f"no effect: {why}", **extra)
+
+
+def duration(text: str) -> float:
+    """Read a span of time such as 90s, 1m30s or 0.5h, in seconds; a bare number is seconds."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a duration such as 90s or 1m30s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Read `key=value`.
+
+    Raises:
+        UsageError: it isn't that.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"expected key=value, got {text!r}")
+    return key, value
+
+
+def constraints(texts: Iterable[str]) -> dict[str, str]:
+    """Read constraints, `key=value` words in one or several arguments."""
+    return dict(pair(word) for text in texts for word in text.split())
+
+
+def placements(texts: Iterable[str]) -> list[str]:
+    """Read --to, a list with commas, into placements that tabletop has.
+
+    `lxd:0` asks Juju for a container on a machine, with a file system and an address of its own; what is nearest to
+    that here is a new machine.
+    """
+    found: list[str] = []
+    for place in (place.strip() for text in texts for place in text.split(",")):
+        kind = place.partition(":")[0]
+        if kind in ("lxd", "kvm", "lxc"):
+            note(f"NOTICE placement {place}: machines are containers already, so the unit gets a machine of its own")
+            found.append("new")
+        elif place:
+            found.append(place)
+    return found
+
+
+def app_settings(texts: Iterable[str], app: str) -> dict[str, Any]:
+    """Read --config arguments: `key=value` (`key=@file` for a file's text), or the path of a YAML file.
+
+    A file holds the options of one application, or of several under their names.
+
+    Raises:
+        UsageError: an argument is neither.
+        YamlError: a file can't be read.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        if "=" not in text:
+            values.update(file_settings(Path(text), app))
+            continue
+        key, value = pair(text)
+        if value.startswith("@"):
+            path = Path(value[1:])
+            try:
+                value = path.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"{key}: can't read {path}: {error}") from error
+        values[key] = value
+    return values
+
+
+def file_settings(path: Path, app: str) -> dict[str, Any]:
+    """Read a YAML file of options, of one application or of several under their names."""
+    data = YamlFile.load(path).data
+    own = data.get(app)
+    return dict(cast("dict[str, Any]", own)) if isinstance(own, dict) else data
+
+
+def resources(texts: Iterable[str]) -> dict[str, str]:
+    """Read --resource arguments, `name=path`, into absolute paths.
+
+    Raises:
+        UsageError: a file isn't there.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, value = pair(text)
+        path = Path(value).absolute()
+        if not path.is_file():
+            raise UsageError(f"resource {name!r}: no such file: {value}")
+        found[name] = str(path)
+    return found

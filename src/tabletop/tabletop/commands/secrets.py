@@ -1,0 +1,155 @@
+"""Secrets that the operator owns and grants to applications."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tabletop.commands import Command, UsageError
+from tabletop.commands.options import add_format, add_model, pair
+from tabletop.format import out, result, table
+from tabletop.session import Session
+from tabletop.yamlfile import YamlFile
+
+
+class _WithContent(Command):
+    """A verb that takes a secret's content."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("secret", metavar="NAME")
+        parser.add_argument("content", nargs="*", metavar="KEY=VALUE")
+        parser.add_argument("--file", type=Path, help="YAML file of keys and values")
+        parser.add_argument("--info", help="a description")
+
+    def content(self, args: argparse.Namespace) -> dict[str, str]:
+        """Return what the arguments and the file hold."""
+        values = {str(key): str(value) for key, value in (YamlFile.load(args.file).data if args.file else {}).items()}
+        values.update(pair(text) for text in args.content)
+        return values
+
+
+class AddSecret(_WithContent):
+    """`add-secret`."""
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Add it, and print its URI."""
+        content = self.content(args)
+        if not content:
+            raise UsageError("a secret needs content: KEY=VALUE, or --file")
+        uri = session.call(
+            "add_secret", model=session.model(args.model), name=args.secret, content=content, info=args.info
+        )
+        out(uri if isinstance(uri, str) else uri["uri"])
+
+
+class UpdateSecret(_WithContent):
+    """`update-secret`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        super().arguments(parser)
+        parser.add_argument("--name", help="another name")
+        parser.add_argument("--auto-prune", action="store_true", help="drop revisions that nobody tracks any more")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Give it a new revision, another description or name."""
+        session.call(
+            "update_secret",
+            model=session.model(args.model),
+            secret=args.secret,
+            content=self.content(args),
+            info=args.info,
+            name=args.name,
+            auto_prune=args.auto_prune,
+        )
+
+
+class RemoveSecret(Command):
+    """`remove-secret`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("secret", metavar="ID | NAME")
+        parser.add_argument("--revision", type=int, help="only this revision")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Remove it."""
+        session.call("remove_secret", model=session.model(args.model), secret=args.secret, revision=args.revision)
+
+
+class GrantSecret(Command):
+    """`grant-secret`."""
+
+    method = "grant_secret"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("secret", metavar="ID | NAME")
+        parser.add_argument("applications", metavar="APPLICATION[,...]")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Grant it to each application."""
+        model = session.model(args.model)
+        for app in args.applications.split(","):
+            session.call(self.method, model=model, secret=args.secret, app=app)
+
+
+class RevokeSecret(GrantSecret):
+    """`revoke-secret`."""
+
+    method = "revoke_secret"
+
+
+class ShowSecret(Command):
+    """`show-secret`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("secret", metavar="ID | NAME")
+        parser.add_argument("--reveal", action="store_true", help="with its content")
+        parser.add_argument("-r", "--revision", type=int, help="this revision (default: the latest)")
+        parser.add_argument("--revisions", action="store_true", help="list its revisions")
+        add_format(parser, "yaml", "json")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Show it."""
+        if args.revisions and (args.reveal or args.revision is not None):
+            raise UsageError("--revisions goes with neither --reveal nor --revision")
+        shown = session.call(
+            "show_secret",
+            model=session.model(args.model),
+            secret=args.secret,
+            reveal=args.reveal,
+            revision=args.revision,
+            revisions=args.revisions,
+        )
+        result(shown, args.format)
+
+
+class Secrets(Command):
+    """`secrets`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("--owner", help="only this owner's: application-NAME, or model-NAME")
+        add_format(parser, "tabular", "json", "yaml")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """List them."""
+        found: dict[str, Any] = session.call("secrets", model=session.model(args.model))
+        if args.owner:
+            found = {uri: body for uri, body in found.items() if body.get("owner") == args.owner}
+        if args.format != "tabular":
+            result(found, args.format)
+            return
+        rows = [
+            (uri, body.get("name") or body.get("label") or "-", body.get("owner", ""), body.get("revision", ""))
+            for uri, body in sorted(found.items())
+        ]
+        for line in table(("ID", "Name", "Owner", "Revision"), rows):
+            out(line)

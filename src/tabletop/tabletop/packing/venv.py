@@ -1,0 +1,111 @@
+"""The virtual environment of a charm: its requirements are installed once for all charms that share them."""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from tabletop.errors import TabletopError
+from tabletop.packing.parts import PackError
+
+PYTHON = Path("/usr/bin/python3")
+"""The Python that machines have: they are built from this host's own package sources."""
+
+_PROBE = """\
+import sys, sysconfig
+print("%d.%d.%d" % sys.version_info[:3], sys.implementation.cache_tag, sysconfig.get_platform())
+"""
+
+
+@cache
+def python() -> tuple[str, str]:
+    """Return the version of `PYTHON`, and a tag that names all that compiled code depends on.
+
+    Raises:
+        PackError: it isn't there.
+    """
+    try:
+        done = subprocess.run([PYTHON, "-I", "-S", "-c", _PROBE], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PackError(f"{PYTHON} doesn't work ({error}); install the package python3") from error
+    version, *rest = done.stdout.split()
+    return version, "-".join((version, *rest))
+
+
+def site_packages() -> str:
+    """Return where packages are, below `venv/`."""
+    version, _ = python()
+    return f"lib/python{version.rpartition('.')[0]}/site-packages"
+
+
+def requirements_key(files: Sequence[Path]) -> str:
+    """Return what names an installation of requirements: their text, and the Python they are for."""
+    digest = hashlib.sha256(python()[1].encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def install(files: Sequence[Path], cache_dir: Path, progress: Callable[[str], None]) -> Path:
+    """Return a folder with the packages of requirements files, compiled; it is made if it isn't in the cache.
+
+    Raises:
+        PackError: they can't be installed; the text ends with what uv said.
+    """
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    place = cache_dir / requirements_key(files)
+    with _lock(cache_dir / "lock"):
+        if place.is_dir():
+            return place
+        progress(f"installing {', '.join(path.name for path in files) or 'no requirements'} for {python()[1]}")
+        with tempfile.TemporaryDirectory(dir=cache_dir, prefix="new-") as temporary:
+            fresh = Path(temporary) / "packages"
+            fresh.mkdir()
+            if files:
+                _uv_install(files, fresh)
+            # Commands and their data are no use to a charm; charmcraft leaves them out too.
+            shutil.rmtree(fresh / "bin", ignore_errors=True)
+            (fresh / ".lock").unlink(missing_ok=True)
+            compile_all(fresh)
+            fresh.rename(place)
+    return place
+
+
+def compile_all(folder: Path) -> None:
+    """Compile what is below a folder to bytecode that is never checked against its source at run time.
+
+    Raises:
+        PackError: a file isn't valid Python.
+    """
+    command = [PYTHON, "-I", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+    # The folder is stripped from the paths in tracebacks, so that what is packed doesn't depend on where.
+    done = subprocess.run([*command, "-s", folder, folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PackError(f"can't compile: {(done.stdout + done.stderr).strip()}")
+
+
+def _uv_install(files: Sequence[Path], target: Path) -> None:
+    import uv
+
+    command = [uv.find_uv_bin(), "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--link-mode", "copy"]
+    command += ["--python", str(PYTHON), "--target", str(target)]
+    for path in files:
+        command += ["-r", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise TabletopError(f"can't run uv: {error}") from error
+    if done.returncode:
+        raise PackError(f"{', '.join(map(str, files))}: can't be installed: {done.stderr.strip()}")
+
+
+@contextmanager
+def _lock(path: Path) -> Generator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
