@@ -1,0 +1,133 @@
+"""Booting a machine: the container manager's command line, and how it outlives whoever started it."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabletop.cgroups import Hierarchies
+from tabletop.programs import run, succeeds
+
+# Runs as the first program of the machine's manager: notes who it is (the process stays the same over exec), enters
+# the machine's control groups if it was given any, and becomes systemd-nspawn.
+_STARTER = """\
+record=$1 groups=$2; shift 2
+for group in $groups; do echo 0 >"$group/cgroup.procs" || exit 1; done
+read -r stat </proc/self/stat
+read -r boot </proc/sys/kernel/random/boot_id
+printf '%s\\n%s\\n' "$stat" "$boot" >"$record.new"
+mv "$record.new" "$record"
+exec "$@"
+"""
+
+_ENVIRONMENT = {
+    # A machine's /tmp is on disk, as on any server: a tmpfs would eat the host's memory.
+    "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+}
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A directory or file of the host that a machine sees too."""
+
+    source: Path
+    """On the host; must exist."""
+    target: str
+    """Absolute, in the machine; made if it is missing."""
+    read_only: bool = False
+
+    def to_argument(self) -> str:
+        """As an argument of systemd-nspawn."""
+        option = "--bind-ro" if self.read_only else "--bind"
+        source, target = (str(path).replace("\\", "\\\\").replace(":", "\\:") for path in (self.source, self.target))
+        return f"{option}={source}:{target}"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """All that a machine is booted with."""
+
+    name: str
+    """Its host name."""
+    unit: str
+    """Its name among all that the host runs; also its control group."""
+    root: Path
+    uuid: str
+    namespace: Path
+    binds: Sequence[Bind]
+    record: Path
+    """Where the manager notes who it is."""
+    log: Path
+    """What the machine writes to its console."""
+
+    def argv(self) -> list[str]:
+        """The container manager's command line."""
+        return [
+            "systemd-nspawn",
+            "--boot",
+            "--quiet",
+            "--console=read-only",
+            "--register=no",
+            "--keep-unit",
+            f"--directory={self.root}",
+            f"--machine={self.name}",
+            f"--hostname={self.name}",
+            f"--uuid={self.uuid}",
+            f"--network-namespace-path={self.namespace}",
+            "--capability=CAP_NET_ADMIN",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            *(bind.to_argument() for bind in self.binds),
+        ]
+
+
+def host_runs_systemd() -> bool:
+    """Whether the host's first process is systemd: then a machine is a unit of it."""
+    return Path("/run/systemd/system").is_dir() and Path("/proc/1/comm").read_text().strip() == "systemd"
+
+
+def launch(boot: Boot, hierarchies: Hierarchies) -> None:
+    """Start a machine's manager, detached from this process; it notes who it is in ``boot.record``.
+
+    On a host with systemd it runs in a transient unit that delegates its control groups. Elsewhere it is a session of
+    its own in control groups that are made here. Either way nspawn itself need not register or move anywhere.
+    """
+    boot.record.unlink(missing_ok=True)
+    if host_runs_systemd():
+        starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), "", *boot.argv()]
+        run(
+            [
+                *("systemd-run", "--quiet", "--collect", f"--unit={boot.unit}", f"--description=machine {boot.name}"),
+                *("--property=Delegate=yes", "--property=KillMode=mixed", "--property=TasksMax=infinity"),
+                f"--property=StandardOutput=append:{boot.log}",
+                f"--property=StandardError=append:{boot.log}",
+                *(f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()),
+                "--",
+                *starter,
+            ]
+        )
+        return
+    groups = " ".join(shlex.quote(str(path)) for path in hierarchies.make(cgroup(boot.unit)))
+    starter = ["setsid", "/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, *boot.argv()]
+    # The shell ends at once, so that the manager belongs to the host's first process and not to this one.
+    run(
+        ["/bin/sh", "-c", 'log=$1; shift; exec </dev/null >>"$log" 2>&1; "$@" &', "sh", str(boot.log), *starter],
+        env=_ENVIRONMENT,
+    )
+
+
+def cgroup(unit: str) -> str:
+    """The control group of a machine on a host without systemd."""
+    return f"tabletop/{unit}"
+
+
+def forget_unit(unit: str) -> None:
+    """Make a systemd host forget a machine's unit, and end what is left of it."""
+    if host_runs_systemd():
+        succeeds(["systemctl", "kill", "--signal=KILL", f"{unit}.service"])
+        succeeds(["systemctl", "stop", f"{unit}.service"])
+        succeeds(["systemctl", "reset-failed", f"{unit}.service"])

@@ -1,0 +1,108 @@
+"""Running programs in a booted machine: by entering its namespaces and control groups, with no daemon in between."""
+
+import contextlib
+import itertools
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tabletop.cgroups import Groups, processes
+from tabletop.errors import TabletopError
+from tabletop.processes import namespace_pids, read_stat
+
+# Enters the control groups and becomes nsenter. The environment passes through untouched, which is how the program
+# gets exactly what the caller gave: the shell's own two variables are taken out again.
+_ENTER = """\
+count=$1; shift
+while [ "$count" -gt 0 ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; count=$((count - 1)); done
+unset PWD OLDPWD
+exec "$@"
+"""
+_PARENT = "tabletop"
+_counter = itertools.count()
+
+
+def command(
+    leader: int, groups: Groups, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, user: str, root: Path
+) -> list[str]:
+    """The host's command line that runs ``argv`` in a machine.
+
+    Args:
+        leader: the machine's first process, as the host counts.
+        groups: the machine's control groups.
+        argv: the program and its arguments.
+        env: the environment that the command line itself will be started with.
+        cwd: the directory in the machine to run it in.
+        user: whose rights it gets, by the machine's own list of users.
+        root: the machine's root directory on the host.
+    """
+    directories = [_execution_group(groups.unified), *dict.fromkeys(groups.v1.values())]
+    line = ["/bin/sh", "-c", _ENTER, "sh", str(len(directories)), *map(str, directories)]
+    line += [_program("nsenter"), f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"]
+    if user != "root":
+        line += ["setpriv", f"--reuid={user}", f"--regid={_primary_group(root, user)}", "--init-groups", "--"]
+    if cwd != "/" or "PWD" in env:
+        line += ["env", f"--chdir={cwd}", *(f"{name}={env[name]}" for name in ("PWD", "OLDPWD") if name in env)]
+    return [*line, *argv]
+
+
+def _execution_group(machine: Path) -> Path:
+    """A new group of the machine for one program and all that it starts.
+
+    Below the machine's own root group, so that tools inside see a path that exists for them, and under a name that
+    is no unit's, so that the machine's systemd leaves it alone. Older ones that are empty go.
+    """
+    parent = machine / _PARENT
+    if parent.is_dir():
+        for old in parent.iterdir():
+            if old.is_dir() and not _owner_is_alive(old.name):
+                with contextlib.suppress(OSError):
+                    old.rmdir()
+    stat = read_stat(os.getpid())
+    started = 0 if stat is None else stat.started
+    group = parent / f"{os.getpid()}-{started}-{next(_counter)}"
+    group.mkdir(parents=True)
+    return group
+
+
+def _owner_is_alive(name: str) -> bool:
+    """Whether the process that made the group of this name, and may be about to use it, still runs."""
+    pid, started, _ = name.split("-")
+    stat = read_stat(int(pid))
+    return stat is not None and stat.started == int(started)
+
+
+def end_abandoned(machine: Path) -> int:
+    """End what a dead process had started in a machine and was still waiting for, with all that this had started.
+
+    What such a program had left running in the background when it ended is no longer waited for, and stays.
+
+    Args:
+        machine: the machine's control group.
+
+    Returns:
+        How many programs were ended.
+    """
+    parent = machine / _PARENT
+    ended = 0
+    for group in parent.iterdir() if parent.is_dir() else ():
+        if not group.is_dir() or _owner_is_alive(group.name):
+            continue
+        # The nsenter that waits for the program is in its group, but not in the machine's namespace of process ids.
+        if any(len(namespace_pids(pid)) == 1 for pid in processes(group)):
+            (group / "cgroup.kill").write_text("1")
+            ended += 1
+    return ended
+
+
+def _primary_group(root: Path, user: str) -> str:
+    for line in (root / "etc/passwd").read_text().splitlines():
+        name, _, uid, gid, *_ = line.split(":")
+        if user in (name, uid):
+            return gid
+    raise TabletopError(f"The machine has no user {user}.")
+
+
+def _program(name: str) -> str:
+    return shutil.which(name) or f"/usr/bin/{name}"
