@@ -1,0 +1,167 @@
+"""The relay's configuration: a TOML file, and a second one, for the owner's eyes only, with the secrets."""
+
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from iot_gateway import registry
+from iot_gateway.errors import ConfigError
+from iot_gateway.interfaces import Options
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+"""Neither dots nor wildcards: it is one word of an AMQP routing key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BatchConfig(_Section):
+    """When a batch is complete, and how it travels."""
+
+    readings: int = Field(default=1000, ge=1, le=100_000)
+    bytes: int = Field(default=512 * 1024, ge=1024, le=8 * 2**20)
+    age_ms: int = Field(default=500, ge=10, le=60_000)
+    encoding: Literal["gzip", "identity"] = "gzip"
+    window: int = Field(default=32, ge=1, le=1024)
+    """Batches sent ahead: at most ``window * readings`` readings are sent twice after a kill or a power cut."""
+
+
+class OutboxConfig(_Section):
+    """Where readings wait."""
+
+    plugin: str = "disk"
+    directory: Path = Path("/var/lib/iot-gateway/outbox")
+    max_bytes: int = Field(default=2**30, ge=2**20)
+    dead_letters_max_bytes: int = Field(default=64 * 2**20, ge=2**20)
+    segment_bytes: int = Field(default=8 * 2**20, ge=2**16)
+
+    def lane(self, max_bytes: int) -> dict[str, Any]:
+        """Return the options of a lane's outbox; segments are small enough for several to fit."""
+        return {"max_bytes": max_bytes, "segment_bytes": max(2**16, min(self.segment_bytes, max_bytes // 8))}
+
+
+class PluginConfig(BaseModel):
+    """A plugin's name and its own settings, which its ``Options`` model reads."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    plugin: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but the plugin's name."""
+        return dict(self.model_extra or {})
+
+
+class RelayConfig(_Section):
+    """The whole configuration."""
+
+    site: Name
+    gateway: Name
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    secrets_file: Path | None = None
+    status_socket: Path = Path("/run/iot-gateway/status.sock")
+    batch: BatchConfig = BatchConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    listeners: dict[str, PluginConfig] = Field(min_length=1)
+    uplink: PluginConfig
+
+    def listener_options(self, name: str) -> Options:
+        """Return the settings of a listener; its plugin is called like it unless it says otherwise."""
+        plugin = self.listeners[name]
+        return _options(f"listeners.{name}", registry.listener(plugin.plugin or name).Options, plugin.settings)
+
+    def uplink_options(self) -> Options:
+        """Return the settings of the uplink."""
+        return _options("uplink", registry.uplink(self.uplink.plugin or "amqp").Options, self.uplink.settings)
+
+
+def load(path: Path) -> RelayConfig:
+    """Load and check the configuration, plugins' settings and secrets included.
+
+    Raises:
+        ConfigError: a file can't be read, or a setting is unknown, missing or out of range.
+    """
+    settings = _read(path)
+    _forbid_secrets(path, settings)
+    secrets_file = settings.get("secrets_file")
+    if isinstance(secrets_file, str):
+        _merge(settings, _read_secrets(path.parent / secrets_file))
+    try:
+        config = RelayConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first(error)}") from error
+    try:
+        for name in config.listeners:
+            config.listener_options(name)
+        config.uplink_options()
+        outbox_options(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def outbox_options(config: RelayConfig) -> tuple[Options, Options]:
+    """Return the settings of the outboxes for telemetry and for dead letters.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+    model = registry.outbox(config.outbox.plugin).Options
+    outbox = config.outbox
+    telemetry, dead_letters = outbox.lane(outbox.max_bytes), outbox.lane(outbox.dead_letters_max_bytes)
+    return _options("outbox", model, telemetry), _options("outbox", model, dead_letters)
+
+
+def _options(where: str, model: type[Options], settings: Mapping[str, Any]) -> Options:
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"{where}.{_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    # Without the value: it may be a password.
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _read_secrets(path: Path) -> dict[str, Any]:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise ConfigError(f"{path}: its mode is {mode:04o}, but nobody else may read it: 0600 is expected")
+    return _read(path)
+
+
+def _forbid_secrets(path: Path, settings: Mapping[str, Any], where: str = "") -> None:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            _forbid_secrets(path, value, f"{where}{key}.")  # pyright: ignore[reportUnknownArgumentType]
+        elif key == "password":
+            raise ConfigError(f"{path}: {where}{key} belongs into the file that secrets_file names")
+
+
+def _merge(settings: dict[str, Any], secrets: Mapping[str, Any]) -> None:
+    for key, value in secrets.items():
+        present = settings.get(key)
+        if isinstance(value, dict) and isinstance(present, dict):
+            _merge(present, value)  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            settings[key] = value

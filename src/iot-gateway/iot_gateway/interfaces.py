@@ -1,0 +1,203 @@
+"""What the core of the relay knows of transports and stores: these classes, and nothing else.
+
+The data flow::
+
+    Listener --offer--> Intake --append--> Outbox --read--> Forwarder --publish--> Sender (of an Uplink)
+    Source <-acknowledge-- (once durable)        <-advance-- (once confirmed) <-done--
+
+Plugins are found by name (:mod:`iot_gateway.registry`). A plugin class has an ``Options`` model; its settings in
+the configuration are read by that model, so that the core knows no setting of any transport either.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Options(BaseModel):
+    """Base of the settings of a plugin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Protocol):
+    """Where a payload came from, and where its acknowledgement goes: a connection of a listener."""
+
+    def acknowledge(self, tokens: Sequence[Any]) -> None:
+        """Tell the sender that the payloads which ``tokens`` stand for are stored for good."""
+        ...
+
+    def pause(self) -> None:
+        """Take no more payloads off the transport until :meth:`resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Go on taking payloads."""
+        ...
+
+
+class Intake(Protocol):
+    """What a listener hands payloads to. Called in the event loop; never blocks, never raises."""
+
+    def offer(self, source: Source, node: str, topic: str, payload: bytes, token: Any) -> None:
+        """Take a payload.
+
+        Args:
+            source: its ``acknowledge`` is called with ``token`` once the payload is on disk, as readings or as a
+                dead letter. Until then the payload is the sender's to send again.
+            node: the node that the transport says is speaking; empty if it can't say.
+            topic: where it arrived, for the operator who reads the dead letter.
+            payload: SenML, as the node sent it.
+            token: anything; None for a payload that the transport can't acknowledge.
+        """
+        ...
+
+
+class Listener(ABC):
+    """Takes payloads from nodes."""
+
+    Options: ClassVar[type[Options]]
+
+    @abstractmethod
+    def __init__(self, options: Any, intake: Intake):
+        """Make the listener; nothing is opened yet."""
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Listen until cancelled; come back from every fault of the transport with a back-off."""
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """Return at least ``connected`` (bool) and ``error`` (str or None)."""
+
+
+class Position(NamedTuple):
+    """A place in an outbox, in the order of its entries."""
+
+    segment: int
+    offset: int
+    skip: int
+    """Entries of the frame at ``offset`` that lie before the place."""
+
+
+class Frame(NamedTuple):
+    """What is stored in one piece: some entries, one a line."""
+
+    entries: int
+    body: bytes
+    """``entries`` lines, each with its newline."""
+
+
+class Stored(NamedTuple):
+    """A frame as it was read back."""
+
+    frame: Frame
+    start: Position
+    """Where it lies; ``skip`` is how many of its entries lie before the place that was asked for."""
+    end: Position
+    """The place after it."""
+
+
+class Outbox(ABC):
+    """Keeps entries in order, on disk, until they are confirmed. One for each lane."""
+
+    Options: ClassVar[type[Options]]
+    head: Position
+    """The first entry that is not confirmed."""
+    tail: Position
+    """Where the next entry goes."""
+
+    @abstractmethod
+    async def append(self, frames: Sequence[Frame]) -> None:
+        """Store frames; they survive a power cut once this returns.
+
+        Raises:
+            OutboxFullError: there is no room for them within the outbox's bound.
+            OutboxUnavailableError: the disk is full or faulty.
+        """
+
+    @abstractmethod
+    def read(self, position: Position) -> Stored | None:
+        """Return the frame at ``position``, all of it, whatever ``skip`` says; None at the tail."""
+
+    @abstractmethod
+    async def advance(self, position: Position, confirmed: int) -> None:
+        """Forget what lies before ``position``, ``confirmed`` entries; durable once this returns."""
+
+    @abstractmethod
+    def configure(self, options: Any) -> None:
+        """Use other settings from now on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the files."""
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """Return ``entries``, ``bytes``, ``oldest_seconds``, ``confirmed_total``, ``error``."""
+
+
+class Outcome(Enum):
+    """What became of an envelope."""
+
+    CONFIRMED = "confirmed"
+    """The other end answers for it now."""
+    UNROUTABLE = "unroutable"
+    """The other end had nowhere to put it."""
+    REFUSED = "refused"
+    """The other end could not take it."""
+    LOST = "lost"
+    """The link broke first; it may have arrived or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message for the uplink."""
+
+    body: bytes
+    message_id: str
+    key: str
+    """``<site>.<gateway>``."""
+    timestamp: int
+    content_type: str
+    content_encoding: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+Done = Callable[[Outcome], None]
+
+
+class Sender(ABC):
+    """Sends the envelopes of one lane. A fault on one lane does not touch another."""
+
+    ready: bool
+    on_change: Callable[[], None]
+    """Called when ``ready`` changes; set by whoever sends."""
+
+    @abstractmethod
+    def publish(self, envelope: Envelope, done: Done) -> None:
+        """Send without waiting; ``done`` is called once, later, with what became of it. Only while ``ready``."""
+
+
+class Uplink(ABC):
+    """Carries lanes to the analytics chain."""
+
+    Options: ClassVar[type[Options]]
+
+    @abstractmethod
+    def __init__(self, options: Any, gateway: str, lanes: Sequence[str]):
+        """Make the uplink with one sender a lane; nothing is opened yet."""
+
+    senders: dict[str, Sender]
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Stay connected until cancelled; come back from every fault with a back-off."""
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """Return at least ``connected`` (bool) and ``error`` (str or None)."""

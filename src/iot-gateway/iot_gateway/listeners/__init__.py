@@ -1,0 +1,1 @@
+"""Listeners: how nodes speak to the gateway."""

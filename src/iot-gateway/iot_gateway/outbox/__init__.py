@@ -1,0 +1,1 @@
+"""Outboxes: where readings wait, durably, for the uplink."""

@@ -1,0 +1,214 @@
+"""The relay: its parts put together, run, reloaded and stopped."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from iot_gateway import config as configuration
+from iot_gateway import registry, status
+from iot_gateway.config import RelayConfig
+from iot_gateway.errors import ConfigError
+from iot_gateway.forwarder import Forwarder
+from iot_gateway.intake import RelayIntake
+from iot_gateway.interfaces import Listener, Outbox, Uplink
+from iot_gateway.packer import Limits, Packer, dead_letter_wrap, readings_wrap
+
+logger = logging.getLogger(__name__)
+
+TELEMETRY, DEAD_LETTERS = LANES = ("telemetry", "dead-letters")
+DRAIN_SECONDS = 5.0
+
+
+class Relay:
+    """One relay daemon."""
+
+    def __init__(self, config: RelayConfig):
+        """Open the outboxes; nothing listens or connects yet.
+
+        Raises:
+            ConfigError: the configuration names a plugin that is not there.
+            OutboxUnavailableError: an outbox can't be opened.
+        """
+        self._config = config
+        self._started = time.time()
+        self._stop = asyncio.Event()
+        outbox_class: Any = registry.outbox(config.outbox.plugin)
+        options = configuration.outbox_options(config)
+        self._outboxes: dict[str, Outbox] = {}
+        try:
+            for lane, lane_options in zip(LANES, options, strict=True):
+                self._outboxes[lane] = outbox_class(config.outbox.directory / lane, lane_options)
+        except BaseException:
+            self._close()
+            raise
+        telemetry, dead_letters = (self._outboxes[lane] for lane in LANES)
+        self._intake = RelayIntake(config.site, config.gateway, telemetry, dead_letters)
+        self._uplink = self._make_uplink(config)
+        self._forwarders = {lane: self._make_forwarder(lane) for lane in LANES}
+        self._intake.telemetry.on_commit = self._forwarders[TELEMETRY].wake
+        self._intake.dead_letters.on_commit = self._forwarders[DEAD_LETTERS].wake
+        self._listeners: dict[str, Listener] = {name: self._make_listener(config, name) for name in config.listeners}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def _make_listener(self, config: RelayConfig, name: str) -> Listener:
+        plugin = registry.listener(config.listeners[name].plugin or name)
+        return plugin(config.listener_options(name), self._intake)
+
+    def _make_uplink(self, config: RelayConfig) -> Uplink:
+        plugin = registry.uplink(config.uplink.plugin or "amqp")
+        return plugin(config.uplink_options(), config.gateway, LANES)
+
+    def _make_forwarder(self, lane: str) -> Forwarder:
+        outbox = self._outboxes[lane]
+        config = self._config
+        wrap = readings_wrap(config.site, config.gateway, config.batch.encoding)
+        if lane == DEAD_LETTERS:
+            wrap = dead_letter_wrap(config.site, config.gateway)
+        packer = Packer(outbox, self._limits(lane, config), wrap)
+        return Forwarder(lane, outbox, packer, self._uplink.senders[lane], config.batch.window)
+
+    @staticmethod
+    def _limits(lane: str, config: RelayConfig) -> Limits:
+        if lane == DEAD_LETTERS:
+            return Limits(entries=1, bytes=1, seconds=0.0)
+        return Limits(config.batch.readings, config.batch.bytes, config.batch.age_ms / 1000)
+
+    async def run(self) -> None:
+        """Run until :meth:`stop`; then leave in order.
+
+        Raises:
+            OSError: the status socket can't be made.
+            ExceptionGroup: a part of the relay failed in a way that it did not foresee.
+        """
+        self._warn_of_backlog()
+        try:
+            async with status.serve(self._config.status_socket, self.status):
+                for name in self._listeners:
+                    self._start(f"listener {name}", self._listeners[name].run())
+                self._start("uplink", self._uplink.run())
+                for lane, committer in zip(LANES, (self._intake.telemetry, self._intake.dead_letters), strict=True):
+                    self._start(f"commit {lane}", committer.run())
+                    self._start(f"forward {lane}", self._forwarders[lane].run())
+                await self._until_stopped()
+                await self._leave()
+        finally:
+            await self._cancel(*self._tasks)
+            self._close()
+
+    def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks[name] = asyncio.create_task(coroutine, name=name)
+
+    async def _cancel(self, *names: str) -> None:
+        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_stopped(self) -> None:
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            while not stop.done():
+                # The set of tasks may change by a reload, so it is looked at again now and then.
+                done, _ = await asyncio.wait(
+                    (stop, *self._tasks.values()), timeout=1, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done - {stop}:
+                    if not task.cancelled() and (error := task.exception()) is not None:
+                        raise error
+        finally:
+            stop.cancel()
+
+    async def _leave(self) -> None:
+        """Stop taking, store what was taken, give what is on its way a moment to be confirmed."""
+        logger.info("stopping")
+        await self._cancel(*(name for name in self._tasks if name.startswith("listener ")))
+        # A commit may be under way, or wait for a disk that is full; what is not acknowledged comes again.
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self._intake.waiting_bytes and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*(forwarder.drain(DRAIN_SECONDS) for forwarder in self._forwarders.values()))
+
+    def stop(self) -> None:
+        """Have :meth:`run` end."""
+        self._stop.set()
+
+    def _close(self) -> None:
+        for outbox in self._outboxes.values():
+            outbox.close()
+
+    def _warn_of_backlog(self) -> None:
+        for lane, outbox in self._outboxes.items():
+            figures = outbox.status()
+            if figures["entries"]:
+                logger.info("%s: %d entries of an earlier run wait to be sent", lane, figures["entries"])
+
+    async def reload(self, path: Path) -> None:
+        """Read the configuration again and follow it; keep the former one if it can't be used.
+
+        Batches, bounds, names and the log level change at once; a listener or the uplink connects anew if, and only
+        if, its own settings changed. The outbox's place and the status socket's need a restart.
+        """
+        try:
+            new = configuration.load(path)
+        except ConfigError as error:
+            logger.error("the configuration is not used, the former one stays: %s", error)
+            return
+        old, self._config = self._config, new
+        if (new.outbox.directory, new.outbox.plugin, new.status_socket) != (
+            old.outbox.directory,
+            old.outbox.plugin,
+            old.status_socket,
+        ):
+            logger.warning("the outbox's place or plugin, or the status socket, changes only with a restart")
+        logging.getLogger().setLevel(new.log_level)
+        self._intake.site, self._intake.gateway = new.site, new.gateway
+        for lane, options in zip(LANES, configuration.outbox_options(new), strict=True):
+            self._outboxes[lane].configure(options)
+            forwarder = self._forwarders[lane]
+            forwarder.window = new.batch.window
+            forwarder.packer.limits = self._limits(lane, new)
+        self._forwarders[TELEMETRY].packer.wrap = readings_wrap(new.site, new.gateway, new.batch.encoding)
+        self._forwarders[DEAD_LETTERS].packer.wrap = dead_letter_wrap(new.site, new.gateway)
+        await self._reload_listeners(old, new)
+        if new.uplink != old.uplink or new.gateway != old.gateway:
+            await self._cancel("uplink")
+            self._uplink = self._make_uplink(new)
+            for lane, forwarder in self._forwarders.items():
+                forwarder.use(self._uplink.senders[lane])
+            self._start("uplink", self._uplink.run())
+        logger.info("configuration reloaded")
+
+    async def _reload_listeners(self, old: RelayConfig, new: RelayConfig) -> None:
+        for name in old.listeners.keys() | new.listeners.keys():
+            if old.listeners.get(name) == new.listeners.get(name):
+                continue
+            await self._cancel(f"listener {name}")
+            self._listeners.pop(name, None)
+            if name in new.listeners:
+                self._listeners[name] = self._make_listener(new, name)
+                self._start(f"listener {name}", self._listeners[name].run())
+
+    def status(self) -> dict[str, Any]:
+        """Return how the relay stands; documented in docs/reference/gateway.md."""
+        intake = self._intake
+        outboxes = {lane: outbox.status() for lane, outbox in self._outboxes.items()}
+        return {
+            "site": self._config.site,
+            "gateway": self._config.gateway,
+            "uptime_seconds": round(time.time() - self._started, 1),
+            "received": intake.received,
+            "readings": intake.readings,
+            "malformed": intake.malformed,
+            "dead_letters_total": outboxes[DEAD_LETTERS]["confirmed_total"] + outboxes[DEAD_LETTERS]["entries"],
+            "confirmed": self._forwarders[TELEMETRY].confirmed,
+            "behind_seconds": outboxes[TELEMETRY]["oldest_seconds"],
+            "refusal": intake.telemetry.refusal or intake.dead_letters.refusal,
+            "listeners": {name: listener.status() for name, listener in self._listeners.items()},
+            "outbox": outboxes,
+            "forwarders": {lane: forwarder.status() for lane, forwarder in self._forwarders.items()},
+            "uplink": self._uplink.status(),
+            "probes": intake.probes.states(self._outboxes[TELEMETRY].head),
+        }

@@ -1,0 +1,1 @@
+"""Uplinks: how the gateway speaks to the analytics chain."""
