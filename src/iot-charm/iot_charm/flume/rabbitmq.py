@@ -1,0 +1,172 @@
+"""The agent that drains a queue of RabbitMQ into the Avro sources of other agents.
+
+Flume has no source for RabbitMQ: its JMS source is given RabbitMQ's own JMS client, found through JNDI in a
+``.bindings`` file. A batch is taken in a JMS transaction that ends once the channel has it on disk, so whatever dies,
+a message is either still in the queue or already in the channel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from iot_charm.errors import IotCharmError
+from iot_charm.flume.properties import Properties, escape, file_channel, render
+
+CONNECTION_FACTORY, QUEUE = "broker", "queue"
+"""Names in the JNDI folder."""
+
+
+class UnusableCredentialsError(IotCharmError):
+    """RabbitMQ's JMS client can't carry these credentials."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where the queue is, and who may read it."""
+
+    addresses: tuple[tuple[str, int], ...]
+    """Hosts and ports of the cluster's brokers; the client connects to one that answers."""
+    vhost: str
+    username: str
+    password: str
+    queue: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """An Avro source that events are sent to."""
+
+    name: str
+    """Of the unit that listens."""
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class RabbitmqAgent:
+    """What the agent is to do."""
+
+    sources: int
+    """JMS sources, each with a connection of its own."""
+    batch_size: int
+    """Most messages in one transaction, of the source and of the sink."""
+    event_dir: str
+    channel_capacity: int
+    channel_transaction_capacity: int
+    targets: tuple[Target, ...]
+
+
+def bindings(broker: Broker) -> str:
+    """Write the ``.bindings`` file. It holds the password.
+
+    Raises:
+        UnusableCredentialsError: the user's name or password has a colon.
+    """
+    if ":" in broker.username + broker.password:
+        # It decodes %3A before it splits the user from the password.
+        raise UnusableCredentialsError(
+            f"the password of RabbitMQ's user {broker.username} has a colon, which RabbitMQ's JMS client can't carry: "
+            "give the user another"
+        )
+    credentials = f"{quote(broker.username, safe='')}:{quote(broker.password, safe='')}"
+    uris = [f"amqp://{credentials}@{host}:{port}/{quote(broker.vhost, safe='')}" for host, port in broker.addresses]
+    factory = {"uris": ",".join(uris), "terminationTimeout": "15000"}
+    queue = {"destinationName": broker.queue, "amqp": "true", "amqpQueueName": broker.queue}
+    entries = [
+        *_reference(CONNECTION_FACTORY, "javax.jms.ConnectionFactory", factory),
+        *_reference(QUEUE, "javax.jms.Queue", queue),
+    ]
+    return "\n".join(entries) + "\n"
+
+
+def properties(agent: RabbitmqAgent, *, jndi: Path, data: Path) -> str:
+    """Write the agent's configuration.
+
+    Args:
+        agent: what it is to do.
+        jndi: the folder with the ``.bindings`` file.
+        data: the folder for its channel.
+    """
+    sources = [f"rabbitmq{number}" for number in range(agent.sources)]
+    sinks = [f"avro{number}" for number in range(len(agent.targets))]
+    sections: list[tuple[str, Properties]] = [
+        ("", {"sources": " ".join(sources), "channels": "disk", "sinks": " ".join(sinks)}),
+        (
+            "channels.disk",
+            file_channel(
+                data / "channel",
+                capacity=agent.channel_capacity,
+                transaction_capacity=agent.channel_transaction_capacity,
+                # A full channel means messages go back to the queue, and the broker counts how often: wait long.
+                keep_alive_s=30,
+            ),
+        ),
+        *((f"sources.{name}", _source(agent, jndi)) for name in sources),
+        *((f"sinks.{name}", _sink(agent, target)) for name, target in zip(sinks, agent.targets, strict=True)),
+        *_group(sinks),
+    ]
+    return render(sections)
+
+
+def _source(agent: RabbitmqAgent, jndi: Path) -> Properties:
+    return {
+        "type": "jms",
+        "channels": "disk",
+        "initialContextFactory": "com.sun.jndi.fscontext.RefFSContextFactory",
+        "providerURL": jndi.as_uri(),
+        "connectionFactory": CONNECTION_FACTORY,
+        "destinationName": QUEUE,
+        "destinationType": "QUEUE",
+        "destinationLocator": "JNDI",
+        "batchSize": agent.batch_size,
+        # After an empty poll; Flume would let it grow to 5 s, which the next batch would wait for.
+        "backoffSleepIncrement": 100,
+        "maxBackoffSleep": 500,
+        "interceptors": "directory",
+        "interceptors.directory.type": "static",
+        "interceptors.directory.key": "event_dir",
+        "interceptors.directory.value": agent.event_dir,
+        # A header of that name that came with the message is not ours.
+        "interceptors.directory.preserveExisting": False,
+    }
+
+
+def _sink(agent: RabbitmqAgent, target: Target) -> Properties:
+    return {
+        "type": "avro",
+        "channel": "disk",
+        "hostname": target.host,
+        "port": target.port,
+        "batch-size": agent.batch_size,
+        "connect-timeout": 20000,
+        "request-timeout": 30000,
+    }
+
+
+def _group(sinks: Sequence[str]) -> list[tuple[str, Properties]]:
+    """Spread the load over several targets; one that fails is left alone for a while (it doubles, up to 30 s)."""
+    if len(sinks) < 2:
+        return []
+    return [
+        ("", {"sinkgroups": "targets"}),
+        (
+            "sinkgroups.targets",
+            {
+                "sinks": " ".join(sinks),
+                "processor.type": "load_balance",
+                "processor.selector": "round_robin",
+                "processor.backoff": True,
+                "processor.selector.maxTimeOut": 30000,
+            },
+        ),
+    ]
+
+
+def _reference(name: str, class_name: str, addresses: dict[str, str]) -> list[str]:
+    """Write a JNDI reference as the file system context's service provider stores it."""
+    lines = [f"{name}/ClassName={class_name}", f"{name}/FactoryName=com.rabbitmq.jms.admin.RMQObjectFactory"]
+    for number, (kind, content) in enumerate(addresses.items()):
+        address = f"{name}/RefAddr/{number}"
+        lines += [f"{address}/Type={kind}", f"{address}/Encoding=String", f"{address}/Content={escape(content)}"]
+    return lines

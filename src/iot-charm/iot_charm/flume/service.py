@@ -1,0 +1,189 @@
+"""Installs a unit's agent and its companion, and has them run what their files say."""
+
+import hashlib
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iot_charm import distribution, services
+from iot_charm.errors import IotCharmError
+from iot_charm.files import ensure_directory, ensure_file, remove
+from iot_charm.flume.agent import USER, Agent
+from iot_charm.java import ensure_java
+from iot_charm.users import ensure_system_user
+from iot_charm.workload import ensure_python_workload
+
+STAMPS = Path("/run/iot-charm")
+"""What the services that run were started from."""
+
+
+class AvroClientError(IotCharmError):
+    """Flume's own client could not deliver an event."""
+
+
+@dataclass(frozen=True)
+class ConfFile:
+    """A file that the agent reads."""
+
+    path: Path
+    content: str
+    mode: int = 0o640
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A daemon of ours that runs beside the agent."""
+
+    suffix: str
+    """Its service is the agent's with this behind a hyphen."""
+    description: str
+    command: Sequence[str]
+    """Module and arguments for the Python interpreter."""
+    user: str
+
+    def service(self, agent: Agent) -> str:
+        """Return the name of its service."""
+        return f"{agent.service}-{self.suffix}"
+
+
+def install(agent: Agent, archive: Path) -> None:
+    """Install Java, the distribution, the user and the agent's folders.
+
+    Raises:
+        DistributionError: the archive can't be used.
+    """
+    ensure_java()
+    ensure_system_user(USER, home=Path("/var/lib/flume"))
+    distribution.ensure_installed(archive, agent.distribution)
+    agent.ensure_directories()
+
+
+def version(agent: Agent) -> str:
+    """Return the version of the installed Flume, or an empty text where there is none."""
+    jars = sorted((agent.home / "lib").glob("flume-ng-node-*.jar"))
+    return jars[0].stem.removeprefix("flume-ng-node-") if jars else ""
+
+
+def ensure_agent(agent: Agent, *, description: str, heap_mb: int, files: Sequence[ConfFile]) -> bool:
+    """Have the agent running with these files, unless an operator stopped it.
+
+    It is restarted only if what it was started from differs, and a hook that died in between is made up for.
+
+    Returns:
+        Whether it was started or restarted.
+    """
+    for file in files:
+        ensure_file(file.path, file.content, mode=file.mode, owner=USER, group=USER)
+    text = agent.unit_text(description=description, java_home=ensure_java(), heap_mb=heap_mb)
+    services.ensure_unit(agent.service, text)
+    if is_held(agent):
+        return False
+    hadoop_files = sorted(path for path in agent.hadoop_conf.glob("*") if path.is_file())
+    parts = [text, str(agent.home.resolve())]
+    parts += [f"{path}:{path.read_text()}" for path in (*(file.path for file in files), *hadoop_files)]
+    return _ensure_running(agent.service, parts)
+
+
+def ensure_companion(agent: Agent, companion: Companion, charm_dir: Path) -> bool:
+    """Have the companion running, from a copy of the charm's packages that a refresh of the charm leaves alone.
+
+    Returns:
+        Whether it was started or restarted.
+    """
+    service = companion.service(agent)
+    ensure_python_workload(service, charm_dir)
+    home = Path("/opt") / service
+    text = services.daemon_unit(
+        companion.description,
+        ["/usr/bin/python3", "-m", *companion.command],
+        user=companion.user,
+        environment={"PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1"},
+        after=[f"{agent.service}.service"],
+        directives={"Restart": "always"},
+    )
+    services.ensure_unit(service, text)
+    return _ensure_running(service, [text, str(home.resolve())])
+
+
+def start(agent: Agent) -> None:
+    """Start the agent that an operator stopped."""
+    remove(_hold(agent))
+    services.ensure_running(agent.service, restart=False)
+
+
+def restart(agent: Agent) -> None:
+    """Restart the agent; one that an operator stopped starts."""
+    remove(_hold(agent))
+    services.ensure_running(agent.service, restart=True)
+
+
+def stop(agent: Agent) -> None:
+    """Stop the agent until :func:`start`; hooks and reboots leave it stopped."""
+    ensure_file(_hold(agent), "Stopped by an operator's action.\n")
+    services.stop(agent.service)
+    subprocess.run(["systemctl", "disable", "--quiet", agent.service], check=False)
+
+
+def is_held(agent: Agent) -> bool:
+    """Tell whether an operator stopped the agent."""
+    return _hold(agent).exists()
+
+
+def is_running(agent: Agent) -> bool:
+    """Tell whether the agent's process runs."""
+    return services.is_running(agent.service)
+
+
+def disable(agent: Agent, companion: Companion) -> None:
+    """Stop both services for good; the channel's events stay on disk."""
+    for service in (agent.service, companion.service(agent)):
+        services.disable(service)
+        remove(STAMPS / service)
+
+
+def send_event(agent: Agent, *, host: str, port: int, headers: dict[str, str], body: str, timeout_s: float) -> None:
+    """Send one event with Flume's own Avro client.
+
+    Args:
+        agent: whose distribution is used.
+        host: where an Avro source listens.
+        port: likewise.
+        headers: of the event.
+        body: one line.
+        timeout_s: for all of it.
+
+    Raises:
+        AvroClientError: the source did not take it.
+    """
+    body_file, header_file = agent.data / "event", agent.data / "event-headers"
+    ensure_file(body_file, f"{body}\n")
+    ensure_file(header_file, "".join(f"{name}={value}\n" for name, value in headers.items()))
+    command = [str(agent.home / "bin/flume-ng"), "avro-client", "--host", host, "--port", str(port)]
+    command += ["--filename", str(body_file), "--headerFile", str(header_file)]
+    environment = {"JAVA_HOME": str(ensure_java()), "PATH": "/usr/bin:/bin", "FLUME_JAVA_OPTS": "-Xmx64m"}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise AvroClientError(f"the Avro source at {host}:{port} did not answer in {timeout_s:.0f} s") from error
+    finally:
+        remove(body_file)
+        remove(header_file)
+    if done.returncode != 0:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise AvroClientError(f"the Avro source at {host}:{port} did not take an event: {lines[-1] if lines else ''}")
+
+
+def _ensure_running(service: str, parts: Sequence[str]) -> bool:
+    fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    stamp = STAMPS / service
+    changed = not stamp.exists() or stamp.read_text() != fingerprint
+    started = services.ensure_running(service, restart=changed)
+    if changed:
+        ensure_directory(STAMPS)
+        ensure_file(stamp, fingerprint)
+    return started
+
+
+def _hold(agent: Agent) -> Path:
+    return agent.data / "stopped-by-operator"

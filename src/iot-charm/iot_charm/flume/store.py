@@ -1,0 +1,158 @@
+"""What recovery and accounting need of HDFS, over WebHDFS with the library ``hdfs``."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hdfs import HdfsError, InsecureClient
+from requests import RequestException, Session
+
+from iot_charm.errors import IotCharmError
+
+BEYOND_ANY_FILE = 1 << 62
+"""A length to truncate to that HDFS always refuses, and in refusing says whether the file has a writer."""
+
+
+class StoreError(IotCharmError):
+    """HDFS did not do what was asked, or was not there to ask."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a directory."""
+
+    path: str
+    is_directory: bool
+    length: int
+    """Bytes; of a file that is being written, those of its finished blocks."""
+    modified: int
+    """Milliseconds since the epoch; of a directory, when an entry came or went."""
+    permission: str
+    """Octal digits."""
+    replication: int
+    owner: str
+    group: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+class Store:
+    """A file system as one of its users sees it.
+
+    Args:
+        url: of the NameNode's web server.
+        user: to act as.
+        timeout_s: for one answer.
+    """
+
+    def __init__(self, url: str, *, user: str, timeout_s: float = 60):
+        self._url = url
+        self._user = user
+        self._session = Session()
+        # The library has no types, and its methods lack `truncate`.
+        self._client: Any = InsecureClient(url, user=user, timeout=timeout_s, session=self._session)
+        self._timeout_s = timeout_s
+
+    def list(self, path: str) -> list[Entry]:
+        """List a directory, in the order of names; one that does not exist is empty."""
+        with _translated(path):
+            if self._client.status(path, strict=False) is None:
+                return []
+            found: list[tuple[str, dict[str, Any]]] = self._client.list(path, status=True)
+        return [_entry(f"{path}/{name}", status) for name, status in found]
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        """Iterate over all that is under a directory, each directory before what is in it, as ``ls -R`` does."""
+        for entry in self.list(path):
+            yield entry
+            if entry.is_directory:
+                yield from self.walk(entry.path)
+
+    def length(self, path: str) -> int:
+        """Return the length of a file."""
+        with _translated(path):
+            return int(self._client.status(path)["length"])
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a path."""
+        with _translated(path):
+            return self._client.status(path, strict=False) is not None
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        """Read a part of a file."""
+        with _translated(path), self._client.read(path, offset=offset, length=length) as reader:
+            return bytes(reader.read())
+
+    def chunks(self, path: str, *, size: int = 64 << 10) -> Iterator[bytes]:
+        """Iterate over a file from its beginning."""
+        with _translated(path), self._client.read(path, chunk_size=size) as reader:
+            yield from reader
+
+    def is_closed(self, path: str) -> bool:
+        """Tell whether nothing writes the file.
+
+        Asking has HDFS take the file from a writer that has been silent for a minute (its lease's soft limit): it
+        agrees with the DataNodes on the length and closes the file, and a later question finds it closed.
+        """
+        reason = self._truncate(path, BEYOND_ANY_FILE)
+        if reason == "HadoopIllegalArgumentException":
+            return True
+        if reason in ("AlreadyBeingCreatedException", "RecoveryInProgressException"):
+            return False
+        raise StoreError(f"{path}: {reason}")
+
+    def truncate(self, path: str, length: int) -> None:
+        """Cut a file; it is whole again once :meth:`is_closed` says so."""
+        reason = self._truncate(path, length)
+        if reason:
+            raise StoreError(f"{path}: can't be cut to {length} bytes: {reason}")
+
+    def rename(self, source: str, destination: str) -> None:
+        """Rename a file.
+
+        Raises:
+            StoreError: among others, there is a file of that name already.
+        """
+        with _translated(source):
+            self._client.rename(source, destination)
+
+    def delete(self, path: str, *, recursive: bool = False) -> bool:
+        """Delete a path; False if it did not exist."""
+        with _translated(path):
+            return bool(self._client.delete(path, recursive=recursive))
+
+    def _truncate(self, path: str, length: int) -> str:
+        """Ask for a file to be cut; returns the name of the exception that HDFS answered, or nothing."""
+        parameters: dict[str, str | int] = {"op": "TRUNCATE", "newlength": length, "user.name": self._user}
+        url = f"{self._url.rstrip('/')}/webhdfs/v1{path}"
+        with _translated(path):
+            answer = self._session.post(url, params=parameters, timeout=self._timeout_s)
+            if answer.ok:
+                return ""
+            return str(answer.json()["RemoteException"]["exception"])
+
+
+@contextmanager
+def _translated(path: str) -> Generator[None]:
+    try:
+        yield
+    except (HdfsError, RequestException, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise StoreError(f"{path}: {reason}") from error
+
+
+def _entry(path: str, status: dict[str, Any]) -> Entry:
+    return Entry(
+        path=path,
+        is_directory=status["type"] == "DIRECTORY",
+        length=status["length"],
+        modified=status["modificationTime"],
+        permission=status["permission"],
+        replication=status["replication"],
+        owner=status["owner"],
+        group=status["group"],
+    )
