@@ -125,6 +125,16 @@ def read_text(path: Path) -> str:
         raise YamlError(f"{path}: isn't UTF-8 text (byte {error.start})") from error
 
 
+def as_list(value: object) -> list[Any]:
+    """Return a list's items; of what isn't a list, none."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def as_mapping(value: object) -> dict[str, Any]:
+    """Return a mapping; of what isn't one, an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
 def kind_of(value: object) -> str:
     """Name a YAML value's kind as its author would."""
     match value:

@@ -1,37 +1,56 @@
 """Entering a machine from this one."""
 
+import os
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import IO, Any
 
+from tabletop.machine import PATH, Machines
 from tabletop.session import Session
 
-_HOME = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash"}
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_Stream = int | IO[Any] | None
+_HOME_THEN = 'cd ~ 2>/dev/null; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """A running machine: `pid` is its init, as this machine sees it."""
+class Entrance:
+    """A way into a running machine, as a user, whose home folder is where commands start as those of ssh do."""
 
+    machines: Machines
     name: str
-    pid: int
-    address: str
-    root: Path
+    user: str = "root"
+
+    def popen(
+        self, argv: Sequence[str], *, stdin: _Stream = None, stdout: _Stream = None, terminal: bool = False
+    ) -> "subprocess.Popen[Any]":
+        """Start a program inside; it shares this process's streams unless told otherwise.
+
+        Args:
+            argv: the program and its arguments.
+            stdin: as for `subprocess.Popen`.
+            stdout: as for `subprocess.Popen`.
+            terminal: whether it needs this process's terminal.
+        """
+        home = "/root" if self.user == "root" else f"/home/{self.user}"
+        env = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, "USER": self.user, "LOGNAME": self.user}
+        env["TERM"] = os.environ.get("TERM", "dumb")
+        return self.machines.popen(
+            self.name,
+            ["/bin/sh", "-c", _HOME_THEN, "sh", *argv],
+            env=env,
+            user=self.user,
+            stdin=stdin,
+            stdout=stdout,
+            new_session=not terminal,
+        )
 
 
-def find(session: Session, model: str, target: str) -> Machine:
-    """Return the machine of a unit (`app/0`, `app/leader`) or of a machine's number."""
+def entrance(session: Session, model: str, target: str) -> Entrance:
+    """Return the way into the machine of `[user@]app/0`, `app/leader` or a machine's number.
+
+    Juju's default user, ubuntu, may do everything through sudo; here that is root.
+    """
+    user, _, target = target.rpartition("@")
     found = session.call("machine", model=model, target=target)
-    return Machine(found["name"], found["pid"], found["address"], Path(found["root"]))
-
-
-def inside(machine: Machine, argv: list[str], *, user: str = "root", term: str | None = None) -> list[str]:
-    """Return the command that runs another one inside a machine, as a user, in that user's home."""
-    env = [f"{key}={value}" for key, value in {**_HOME, "PATH": _PATH}.items()]
-    if term:
-        env.append(f"TERM={term}")
-    enter = ["nsenter", "-t", str(machine.pid), "-m", "-u", "-i", "-n", "-p", "-r", "-w"]
-    if user != "root":
-        return [*enter, "env", "-i", *env, "runuser", "-u", user, "--", *argv]
-    # Sessions start in the home folder, as those of ssh do.
-    return [*enter, "env", "-i", *env, "/bin/sh", "-c", 'cd && exec "$@"', "sh", *argv]
+    return Entrance(Machines(session.paths), str(found["name"]), "root" if user in ("", "ubuntu") else user)

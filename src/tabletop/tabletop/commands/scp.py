@@ -4,12 +4,15 @@ import argparse
 import subprocess
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import IO, Any
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.machinery import Machine, find, inside
+from tabletop.commands.machinery import Entrance, entrance
 from tabletop.commands.options import add_ignored, add_model
 from tabletop.errors import TabletopError
 from tabletop.session import Session
+
+_Stream = int | IO[Any] | None
 
 # Where the last word of the destination is an existing folder, the file goes into it under its own name.
 _RECEIVE_FILE = 'd=$1; [ -d "$d" ] && d=$d/$2; cat >"$d" && chmod "$3" "$d"'
@@ -18,23 +21,26 @@ _RECEIVE_FOLDER = 'd=$1; [ -d "$d" ] && d=$d/$2; mkdir -p "$d" && tar -xf - -C "
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One end of a copy; `machine` None is this machine."""
+    """One end of a copy; `way` None is this machine."""
 
-    machine: Machine | None
+    way: Entrance | None
     path: str
-    user: str = "root"
 
-    def command(self, argv: list[str]) -> list[str]:
-        """Return the command that runs another one at this end."""
-        return inside(self.machine, argv, user=self.user) if self.machine else argv
+    def popen(self, argv: list[str], *, stdin: _Stream = None, stdout: _Stream = None) -> "subprocess.Popen[Any]":
+        """Start a program at this end."""
+        if self.way is None:
+            return subprocess.Popen(argv, stdin=stdin, stdout=stdout)
+        return self.way.popen(argv, stdin=stdin, stdout=stdout)
 
-    def sh(self, script: str, *args: str) -> list[str]:
-        """Return the command that runs a shell script at this end."""
-        return self.command(["/bin/sh", "-c", script, "sh", *args])
+    def ask(self, script: str) -> tuple[int, str]:
+        """Run a shell script, with the path as its first argument; return its exit status and output."""
+        with self.popen(_sh(script, self.path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            output: bytes = process.stdout.read() if process.stdout else b""
+        return process.returncode, output.decode(errors="replace").strip()
 
     def is_folder(self) -> bool:
         """Return whether there is a folder at the path."""
-        return subprocess.run(self.sh('[ -d "$1" ]', self.path), check=False).returncode == 0
+        return self.ask('[ -d "$1" ]')[0] == 0
 
     @property
     def name(self) -> str:
@@ -74,36 +80,40 @@ def _place(session: Session, model: str, text: str) -> Place:
     target, colon, path = text.partition(":")
     if not colon or target.startswith((".", "/")):
         return Place(None, text)
-    user, _, target = target.rpartition("@")
-    return Place(find(session, model, target), path or ".", "root" if user in ("", "ubuntu") else user)
+    return Place(entrance(session, model, target), path or ".")
+
+
+def _sh(script: str, *args: str) -> list[str]:
+    return ["/bin/sh", "-c", script, "sh", *args]
 
 
 def _copy(source: Place, destination: Place, *, recursive: bool) -> None:
-    if source.is_folder():
+    status, kind = source.ask('stat -L -c "%F %a" "$1" 2>/dev/null')
+    if status:
+        raise TabletopError(f"{source.path}: no such file")
+    kind, _, mode = kind.rpartition(" ")
+    if kind == "directory":
         if not recursive:
             raise TabletopError(f"{source.path} is a folder; give -r to copy it")
         _pipe(
-            source.command(["tar", "-cf", "-", "-C", source.path, "."]),
-            destination.sh(_RECEIVE_FOLDER, destination.path, source.name),
+            source,
+            ["tar", "-cf", "-", "-C", source.path, "."],
+            destination,
+            _sh(_RECEIVE_FOLDER, destination.path, source.name),
         )
         return
-    mode = subprocess.run(
-        source.command(["stat", "-L", "-c", "%a", source.path]), capture_output=True, text=True, check=False
-    )
-    if mode.returncode:
-        raise TabletopError(f"{source.path}: no such file")
-    _pipe(
-        source.command(["cat", source.path]),
-        destination.sh(_RECEIVE_FILE, destination.path, source.name, mode.stdout.strip()),
-    )
+    _pipe(source, ["cat", source.path], destination, _sh(_RECEIVE_FILE, destination.path, source.name, mode))
 
 
-def _pipe(reading: list[str], writing: list[str]) -> None:
-    with subprocess.Popen(reading, stdout=subprocess.PIPE) as reader:
-        writer = subprocess.run(writing, stdin=reader.stdout, stderr=subprocess.PIPE, text=True, check=False)
+def _pipe(source: Place, reading: list[str], destination: Place, writing: list[str]) -> None:
+    with (
+        source.popen(reading, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as reader,
+        destination.popen(writing, stdin=reader.stdout) as writer,
+    ):
         if reader.stdout:
+            # The writer has it: the reader is to notice if the writer ends.
             reader.stdout.close()
     if writer.returncode:
-        raise TabletopError(f"can't write: {writer.stderr.strip() or f'exit status {writer.returncode}'}")
+        raise TabletopError(f"{destination.path}: can't be written (exit status {writer.returncode})")
     if reader.returncode:
-        raise TabletopError(f"can't read: exit status {reader.returncode}")
+        raise TabletopError(f"{source.path}: can't be read (exit status {reader.returncode})")

@@ -1,14 +1,13 @@
 """Commands on units' machines."""
 
 import argparse
-import os
 import shlex
 import sys
 from typing import Any
 
 from tabletop.client import RemoteError
 from tabletop.commands import Command, UsageError
-from tabletop.commands.machinery import find, inside
+from tabletop.commands.machinery import entrance
 from tabletop.commands.options import add_format, add_ignored, add_model, duration
 from tabletop.commands.run import failures
 from tabletop.errors import TabletopError
@@ -99,17 +98,14 @@ class Ssh(Command):
         parser.add_argument("target", metavar="[USER@]UNIT | [USER@]MACHINE")
         parser.add_argument("command", nargs=argparse.REMAINDER, help="a shell command; without one, a shell is opened")
 
-    def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Become the shell or the command; its exit status is this one's."""
-        user, _, target = args.target.rpartition("@")
-        machine = find(session, session.model(args.model), target)
+    def run(self, session: Session, args: argparse.Namespace) -> int:
+        """Run the shell or the command; its exit status is this one's."""
+        way = entrance(session, session.model(args.model), args.target)
         command = _without_ssh_options(args.command)
         argv = ["/bin/bash", "-c", " ".join(command)] if command else ["/bin/bash", "-l"]
-        # Juju's default user, ubuntu, may do everything through sudo; here that is root.
-        user = "root" if user in ("", "ubuntu") else user
-        entering = inside(machine, argv, user=user, term=os.environ.get("TERM", "dumb"))
         sys.stdout.flush()
-        os.execvp(entering[0], entering)  # noqa: S606  (no shell is wanted in between)
+        with way.popen(argv, terminal=sys.stdin.isatty()) as process:
+            return process.wait()
 
 
 def _without_ssh_options(words: list[str]) -> list[str]:

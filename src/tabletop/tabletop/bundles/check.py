@@ -1,0 +1,273 @@
+"""From what a bundle's files say to a plan that can be carried out: every mistake is found first, and told at once."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tabletop.bundles.endpoints import End, resolve
+from tabletop.bundles.placement import Placement, parse
+from tabletop.bundles.problems import Problems
+from tabletop.bundles.source import RawApplication, RawBundle, Value, read
+from tabletop.charmfile import CharmError, CharmFile, OptionValue
+from tabletop.yamlfile import YamlError, as_list, as_mapping, kind_of, read_text
+
+_CONSTRAINTS = (
+    *("allocate-public-ip", "arch", "container", "cores", "cpu-power", "image-id", "instance-role", "instance-type"),
+    *("mem", "root-disk", "root-disk-source", "spaces", "tags", "virt-type", "zones"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application as it is to be deployed."""
+
+    name: str
+    where: str
+    charm: CharmFile
+    num_units: int
+    options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
+    resources: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    to: tuple[Placement, ...] = ()
+    constraints: Mapping[str, str] = field(default_factory=dict[str, str])
+    trust: bool = False
+
+    def placement(self, unit: int) -> Placement:
+        """Return the place of a unit: where placements are fewer than units, one on an application counts on."""
+        if unit < len(self.to):
+            return self.to[unit]
+        last = self.to[-1] if self.to else Placement("new")
+        return last if last.kind == "unit" and "/" not in last.target else Placement("new")
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A relation; its first end provides."""
+
+    provider: End
+    requirer: End
+
+    def __str__(self) -> str:
+        """As Juju writes it."""
+        return f"{self.provider} - {self.requirer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A bundle that was found to be right; its applications stand in an order in which they can be placed."""
+
+    name: str
+    applications: tuple[Application, ...]
+    relations: tuple[Relation, ...]
+    notices: tuple[str, ...] = ()
+
+
+def plan(path: Path, overlays: Sequence[Path] = ()) -> Plan:
+    """Read a bundle with its overlays, and check it against the metadata of its charms.
+
+    Raises:
+        YamlError: the bundle can't be read.
+        BundleError: something in it is wrong; the text lists all of it.
+    """
+    problems = Problems()
+    raw = read(path, overlays, problems)
+    checker = _Checker(raw, problems)
+    applications = checker.applications()
+    relations = checker.relations(applications)
+    ordered = _in_order(applications, problems)
+    problems.raise_if_any()
+    return Plan(raw.name, tuple(ordered), tuple(relations), tuple(checker.notices))
+
+
+class _Checker:
+    def __init__(self, raw: RawBundle, problems: Problems) -> None:
+        self._raw = raw
+        self._problems = problems
+        self._units = {name: self._num_units(app) for name, app in raw.applications.items()}
+        self.notices: list[str] = []
+
+    def applications(self) -> dict[str, Application]:
+        """Check each application; those whose charm can't be read are left out."""
+        found: dict[str, Application] = {}
+        for name, raw in self._raw.applications.items():
+            charm = self._charm(name, raw)
+            to = self._placements(name, raw)
+            constraints = self._constraints(raw)
+            trust = self._get(raw, "trust", bool, False)
+            if charm is None:
+                continue
+            found[name] = Application(
+                name=name,
+                where=raw.where,
+                charm=charm,
+                num_units=0 if charm.subordinate else self._units[name],
+                options=self._options(charm, raw),
+                resources=self._resources(charm, raw),
+                to=to,
+                constraints=constraints,
+                trust=trust,
+            )
+        for number, machine in self._raw.machines.items():
+            body = as_mapping(machine.value)
+            if body.get("constraints"):
+                self.notices.append(f"{machine.where}: constraints of machine {number} have no effect")
+        return found
+
+    def relations(self, applications: Mapping[str, Application]) -> list[Relation]:
+        """Check each relation of which both applications are known."""
+        charms = {name: app.charm for name, app in applications.items()}
+        found: dict[Relation, str] = {}
+        for value in self._raw.relations:
+            for first, second in self._pairs(value):
+                unread = {text.partition(":")[0] for text in (first, second)} - charms.keys()
+                if unread and unread <= self._raw.applications.keys():
+                    continue
+                try:
+                    relation = Relation(*resolve(first, second, charms))
+                except ValueError as error:
+                    self._problems.add(value.where, str(error))
+                    continue
+                if relation in found:
+                    self._problems.add(value.where, f"relation {relation} is given twice, first at {found[relation]}")
+                found.setdefault(relation, value.where)
+        for relation, where in found.items():
+            for end in (relation.provider, relation.requirer):
+                count = sum(end in (other.provider, other.requirer) for other in found)
+                if end.endpoint.limit is not None and count > end.endpoint.limit:
+                    limit = end.endpoint.limit
+                    self._problems.add(where, f"{end} takes at most {limit} relation(s), the bundle has {count}")
+        return list(found)
+
+    def _pairs(self, value: Value) -> list[tuple[str, str]]:
+        ends: list[list[str]] = []
+        for end in as_list(value.value):
+            listed = as_list(end) or [end]
+            ends.append([text for text in listed if isinstance(text, str)])
+        if len(ends) != 2 or not all(ends):
+            self._problems.add(value.where, "a relation is a list of two, each application or application:endpoint")
+            return []
+        return [(first, second) for first in ends[0] for second in ends[1]]
+
+    def _charm(self, name: str, raw: RawApplication) -> CharmFile | None:
+        value = raw.keys.get("charm")
+        if value is None:
+            self._problems.add(raw.where, f"application {name!r} has no charm")
+            return None
+        text = str(value.value)
+        path = (value.folder / text).absolute()
+        if not path.exists():
+            known = "" if text.startswith((".", "/")) else "; charms come from files here, there is no Charmhub"
+            self._problems.add(value.where, f"charm {text!r} of application {name!r}: no such file{known}")
+            return None
+        try:
+            return CharmFile.open(path)
+        except CharmError as error:
+            self._problems.add(value.where, str(error))
+            return None
+
+    def _num_units(self, raw: RawApplication) -> int:
+        number = self._get(raw, "num_units", int, 1)
+        if number < 0:
+            self._problems.add(raw.keys["num_units"].where, f"num_units must not be negative, got {number}")
+        return max(0, number)
+
+    def _options(self, charm: CharmFile, raw: RawApplication) -> dict[str, OptionValue]:
+        found: dict[str, OptionValue] = {}
+        for name, value in raw.options.items():
+            option = charm.config.get(name)
+            if option is None:
+                known = ", ".join(charm.config) or "none"
+                self._problems.add(value.where, f"charm {charm.name!r} has no option {name!r} (it has: {known})")
+                continue
+            if value.value is None:
+                continue
+            try:
+                found[name] = option.parse(self._included(value))
+            except (ValueError, YamlError) as error:
+                self._problems.add(value.where, f"option {name!r} of charm {charm.name!r}: {error}")
+        return found
+
+    def _included(self, value: Value) -> object:
+        """Return a value, or the text of the file that it says to include."""
+        text = value.value
+        if isinstance(text, str):
+            for prefix in ("include-file://", "include-base64://"):
+                if text.startswith(prefix):
+                    path = value.folder / text.removeprefix(prefix)
+                    content = read_text(path)
+                    return content if prefix == "include-file://" else base64.b64encode(content.encode()).decode()
+        return text
+
+    def _resources(self, charm: CharmFile, raw: RawApplication) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for name, value in raw.resources.items():
+            if name not in charm.resources:
+                known = ", ".join(charm.resources) or "none"
+                self._problems.add(value.where, f"charm {charm.name!r} has no resource {name!r} (it has: {known})")
+                continue
+            path = (value.folder / str(value.value)).absolute()
+            if isinstance(value.value, int) or not path.is_file():
+                self._problems.add(
+                    value.where, f"resource {name!r} of charm {charm.name!r}: no such file: {value.value}"
+                )
+                continue
+            found[name] = path
+        return found
+
+    def _placements(self, name: str, raw: RawApplication) -> tuple[Placement, ...]:
+        value = raw.keys.get("to")
+        if value is None or value.value is None:
+            return ()
+        listed = as_list(value.value) or str(value.value).split(",")
+        if len(listed) > self._units[name]:
+            self._problems.add(value.where, f"{len(listed)} placements for {self._units[name]} unit(s) of {name!r}")
+        found: list[Placement] = []
+        for text in listed:
+            try:
+                place = parse(str(text).strip(), machines=self._raw.machines, units=self._units)
+            except ValueError as error:
+                self._problems.add(value.where, str(error))
+                continue
+            if place.container:
+                self.notices.append(f"{value.where}: {text}: the unit gets a machine of its own, which is a container")
+            found.append(place)
+        return tuple(found)
+
+    def _constraints(self, raw: RawApplication) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for word in self._get(raw, "constraints", str, "").split():
+            key, equals, text = word.partition("=")
+            if not equals or key not in _CONSTRAINTS:
+                self._problems.add(raw.keys["constraints"].where, f"bad constraint {word!r}")
+            found[key] = text
+        return found
+
+    def _get(self, raw: RawApplication, key: str, kind: type, default: Any) -> Any:
+        value = raw.keys.get(key)
+        if value is None or value.value is None:
+            return default
+        if not isinstance(value.value, kind) or (kind is int and isinstance(value.value, bool)):
+            wanted = {int: "a number", str: "a string", bool: "true or false"}[kind]
+            self._problems.add(value.where, f"{key} must be {wanted}, not {kind_of(value.value)}")
+            return default
+        return value.value
+
+
+def _in_order(applications: Mapping[str, Application], problems: Problems) -> list[Application]:
+    """Order applications so that each comes after those that it is placed on."""
+    ordered: dict[str, Application] = {}
+    waiting = dict(applications)
+    while waiting:
+        ready = [
+            name
+            for name, app in waiting.items()
+            if not any(place.kind == "unit" and place.target.partition("/")[0] in waiting for place in app.to)
+        ]
+        if not ready:
+            first = next(iter(waiting.values()))
+            problems.add(first.where, f"placements of {', '.join(waiting)} go in a circle")
+            return []
+        for name in ready:
+            ordered[name] = waiting.pop(name)
+    return list(ordered.values())

@@ -1,0 +1,137 @@
+"""Deploying charms and bundles."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tabletop.charmfile import CharmFile
+from tabletop.commands import Command, UsageError
+from tabletop.commands.options import add_ignored, add_model, app_settings, constraints, placements, resources
+from tabletop.errors import TabletopError
+from tabletop.format import note
+from tabletop.session import Session
+
+_NO_STORE = "charms come from files; there is no Charmhub here"
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", action="append", default=[], metavar="KEY=VALUE | FILE", help="options to set")
+    parser.add_argument("--resource", action="append", default=[], metavar="NAME=FILE", help="a file the charm needs")
+    parser.add_argument("--trust", action="store_true", help="noted; there are no cloud credentials to be trusted with")
+    add_ignored(parser, {"--channel": "CHANNEL", "--revision": "NUMBER"}, why=_NO_STORE)
+    add_ignored(parser, {"--base": "BASE", "--series": "SERIES"}, why="machines run this machine's own distribution")
+    add_ignored(parser, {"--storage": "NAME=SIZE"}, why="storage is on the machine's own disk, without a limit")
+    add_ignored(parser, {"--force": None}, why="there is nothing to force")
+
+
+class Deploy(Command):
+    """`deploy`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("charm", metavar="PATH", help="a .charm, a charm's folder, a bundle.yaml or its folder")
+        parser.add_argument("application", nargs="?", help="its name (default: the charm's)")
+        parser.add_argument("-n", "--num-units", type=int, default=None, help="how many units (default 1)")
+        parser.add_argument("--to", action="append", default=[], metavar="MACHINE[,...]", help="where: 0, or new")
+        parser.add_argument("--constraints", action="append", default=[], metavar="KEY=VALUE", help="of its machines")
+        parser.add_argument("--overlay", action="append", default=[], type=Path, help="file to lay over a bundle")
+        parser.add_argument("--dry-run", action="store_true", help="check a bundle, deploy nothing")
+        _add_common(parser)
+        add_ignored(parser, {"--bind": "SPACE"}, why="there is one network")
+        add_ignored(parser, {"--attach-storage": "ID"}, why="storage can't be attached to another unit here")
+        add_ignored(parser, {"--map-machines": "MAP"}, why="machines are found by the units on them")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Deploy it."""
+        from tabletop.bundles import find_bundle
+
+        path = Path(args.charm).absolute()
+        if not path.exists():
+            raise TabletopError(f"charm or bundle not found: {args.charm}: no such file ({_NO_STORE})")
+        bundle = find_bundle(path)
+        if bundle is not None:
+            self._bundle(session, args, bundle)
+            return
+        if args.overlay or args.dry_run:
+            raise UsageError(f"{args.charm} isn't a bundle: --overlay and --dry-run are for bundles")
+        charm = CharmFile.open(path)
+        packed = packed_charm(session, path)
+        app = args.application or charm.name
+        units = 1 if args.num_units is None else args.num_units
+        if units < 0 or (units == 0 and not charm.subordinate and args.to):
+            raise UsageError(f"--num-units must be a positive integer, got {units}")
+        note(f'Located local charm "{charm.name}"')
+        note(f'Deploying "{app}" from local charm "{charm.name}"')
+        session.call(
+            "deploy",
+            model=session.model(args.model),
+            charm=str(packed),
+            app=app,
+            num_units=0 if charm.subordinate else units,
+            config=app_settings(args.config, app),
+            resources=resources(args.resource),
+            to=placements(args.to),
+            constraints=constraints(args.constraints),
+            trust=args.trust,
+        )
+
+    def _bundle(self, session: Session, args: argparse.Namespace, path: Path) -> None:
+        from tabletop.bundles import Deployment, plan
+
+        for option in ("config", "resource", "to", "constraints", "num_units", "application"):
+            if getattr(args, option):
+                raise UsageError(f"--{option.replace('_', '-')} is for a charm; a bundle says it itself, or an overlay")
+        checked = plan(path, [overlay.absolute() for overlay in args.overlay])
+        for app in checked.applications:
+            note(f'Located local charm "{app.charm.name}" at {app.charm.path}')
+        if args.dry_run:
+            note("the bundle is right; nothing was deployed")
+            return
+        deployment = Deployment(
+            session.call, session.model(args.model), lambda charm: packed_charm(session, charm), note
+        )
+        if deployment.run(checked):
+            note("Deploy of bundle completed.")
+        else:
+            note("Nothing to do: all that the bundle asks for is there already.")
+
+
+class Refresh(Command):
+    """`refresh`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("application")
+        parser.add_argument("--path", type=Path, help="a .charm or a charm's folder")
+        _add_common(parser)
+        add_ignored(parser, {"--force-base": None, "--force-units": None}, why="there is nothing to force")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Replace the charm, the resources or both; then set what --config says."""
+        model, app = session.model(args.model), args.application
+        files = resources(args.resource)
+        if args.path is None and not files:
+            raise UsageError(f"give --path, or --resource: {_NO_STORE}")
+        request: dict[str, Any] = {"model": model, "app": app, "resources": files, "charm": None}
+        if args.path is not None:
+            request["charm"] = str(packed_charm(session, args.path.absolute()))
+        session.call("refresh", **request)
+        if args.config:
+            session.call("set_config", model=model, app=app, values=app_settings(args.config, app), reset=[])
+        note(f'Refreshed "{app}"')
+
+
+def packed_charm(session: Session, path: Path) -> Path:
+    """Return the packed charm of a path; a folder is packed into the cache first."""
+    if not path.exists():
+        raise TabletopError(f"{path}: no such charm")
+    if not path.is_dir():
+        return path
+    from tabletop.packing import pack
+
+    cache = session.paths.cache
+    packed = pack(path.resolve(), cache / "charms" / path.resolve().name, cache / "charm-packages", note)
+    note(f"{packed.name}: {'packed' if packed.changed else 'packed already'}")
+    return packed.path

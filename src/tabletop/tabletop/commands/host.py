@@ -1,0 +1,153 @@
+"""tabletop's own words: preparing this machine, and leaving it as it was."""
+
+import argparse
+import os
+import signal
+import subprocess
+import time
+
+from tabletop.commands import Command
+from tabletop.commands.models import confirmed
+from tabletop.errors import TabletopError
+from tabletop.format import note, out, result
+from tabletop.session import Session
+
+_STOP_TIMEOUT_S = 30.0
+_WHY = {
+    "systemd-container": "runs the machines (systemd-nspawn)",
+    "mmdebstrap": "builds the image they are made from",
+    "nftables": "lets them reach the network",
+    "iproute2": "connects them",
+}
+
+
+class Bootstrap(Command):
+    """`bootstrap`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("cloud", nargs="*", help="accepted from clients of Juju; this machine is the only cloud")
+        parser.add_argument(
+            "--include", action="append", default=None, metavar="PACKAGE", help="put a package into the base image"
+        )
+        parser.add_argument("--no-switch", action="store_true", help="accepted: no model is switched to anyway")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Install what is missing, build the base image, start the daemon; what is there already is left alone."""
+        from tabletop.host import firewall_advice, missing_packages, preflight
+        from tabletop.image import ensure_image
+        from tabletop.settings import image_packages, remember_image_packages
+
+        if os.geteuid() != 0:
+            raise TabletopError("tabletop makes machines and a network, so it must run as root; try again with sudo.")
+        missing = missing_packages()
+        if missing:
+            _install(missing)
+        preflight(session.paths)
+        if args.include is not None:
+            words = {word for text in args.include for word in text.split(",") if word}
+            remember_image_packages(session.paths, sorted(words))
+        include = image_packages(session.paths)
+        image = ensure_image(session.paths, include=include, progress=note)
+        note(f"base image {image.name}" + (f" with {', '.join(include)}" if include else ""))
+        advice = firewall_advice(session.paths)
+        if advice:
+            note(f"WARNING {advice}")
+        note("daemon started" if session.client.start() else "daemon runs already")
+
+
+class Destroy(Command):
+    """`destroy`, also called `kill`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("--no-prompt", "-y", "--yes", action="store_true", help="don't ask first")
+
+    def run(self, session: Session, args: argparse.Namespace) -> int | None:
+        """Remove all of it, whether the daemon answers or not, and say what was removed."""
+        from tabletop.host import teardown
+        from tabletop.mounts import remove_tree
+
+        if os.geteuid() != 0:
+            raise TabletopError("tabletop's machines belong to root; try again with sudo.")
+        warning = f"This removes all models of {session.paths.state}: machines, what is on them, their network."
+        if not args.no_prompt and not confirmed(warning):
+            return 1
+        removed: list[str] = []
+        if stop(session):
+            removed.append("the daemon")
+        removed += teardown(session.paths)
+        for folder in (session.paths.state, session.paths.run):
+            if folder.exists():
+                remove_tree(folder)
+                removed.append(str(folder))
+        for line in removed:
+            note(f"removed {line}")
+        note(f"nothing is left; the cache stays in {session.paths.cache}" if removed else "there was nothing to remove")
+        return None
+
+
+class Daemon(Command):
+    """`daemon`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("action", choices=["status", "start", "stop"], nargs="?", default="status")
+
+    def run(self, session: Session, args: argparse.Namespace) -> int | None:
+        """Start or stop it, or say how it is; exit status 1 if it doesn't run."""
+        if args.action == "start":
+            note("daemon started" if session.client.start() else "daemon runs already")
+            return None
+        if args.action == "stop":
+            note("daemon stopped; machines run on" if stop(session) else "no daemon runs")
+            return None
+        if not session.client.running():
+            out("no daemon runs")
+            return 1
+        answer = session.call("ping")
+        paths = session.paths
+        places = {"state": str(paths.state), "cache": str(paths.cache), "run": str(paths.run)}
+        result({**answer, **places, "log": str(session.client.log_path)}, "yaml")
+        return None
+
+
+def stop(session: Session) -> bool:
+    """Stop the daemon, by force if it doesn't answer; return whether there was one."""
+    if not session.client.running():
+        return False
+    pid = int(session.call("ping")["pid"])
+    # A handle on the process, so that its number can't come to mean another one meanwhile.
+    handle = os.pidfd_open(pid)
+    try:
+        session.call("shutdown")
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if not _alive(handle):
+                return True
+            time.sleep(0.05)
+        note(f"the daemon (pid {pid}) did not end within {_STOP_TIMEOUT_S:.0f} s; it is killed")
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    finally:
+        os.close(handle)
+    return True
+
+
+def _alive(handle: int) -> bool:
+    import select
+
+    return not select.select([handle], [], [], 0)[0]
+
+
+def _install(packages: list[str]) -> None:
+    note("installing with apt-get:")
+    for name in packages:
+        note(f"  {name}: {_WHY.get(name, 'is needed')}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *packages]):
+        done = subprocess.run(
+            ["apt-get", *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+            raise TabletopError(f"apt-get {words[0]} failed: {' / '.join(said)}")
