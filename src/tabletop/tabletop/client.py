@@ -18,6 +18,8 @@ from tabletop.paths import Paths
 
 START_TIMEOUT_S = 30.0
 _LOG_TAIL_LINES = 12
+NOT_FOUND = "not-found"
+"""The kind of a refusal because something named isn't there."""
 _FAILURE_GRACE_S = 1.0
 _POLL_S = 0.05
 

@@ -40,22 +40,6 @@ def section(entity: Json, key: str) -> dict[str, Any]:
     return cast("dict[str, Any]", entity.get(key) or {})
 
 
-def relation_rows(status: Json) -> list[tuple[str, str, str, str]]:
-    """Return each relation once: provider, requirer, interface, type.
-
-    The status tells each relation at both of its ends, and neither says whose end provides. The ends are paired by
-    application and interface; the one of the application whose list is read first by name stands first where roles
-    can't be told.
-    """
-    listed = status.get("relations")
-    if isinstance(listed, list):
-        return sorted(
-            (str(row["provider"]), str(row["requirer"]), str(row["interface"]), str(row["type"]))
-            for row in cast("list[Json]", listed)
-        )
-    return []
-
-
 def _model(status: Json) -> list[str]:
     model = status["model"]
     cloud = "/".join(part for part in (model.get("cloud"), model.get("region")) if part)
@@ -145,7 +129,10 @@ def _machines(status: Json) -> list[str]:
 
 
 def _relations(status: Json) -> list[str]:
-    rows = relation_rows(status)
+    rows = sorted(
+        (row["provider"], row["requirer"], row["interface"], row["type"])
+        for row in cast("list[Json]", status.get("relations") or [])
+    )
     return table(("Integration provider", "Requirer", "Interface", "Type"), rows) if rows else []
 
 

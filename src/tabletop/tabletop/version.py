@@ -2,7 +2,7 @@
 
 import platform
 
-JUJU_VERSION = "3.6.14"
+JUJU_VERSION = "3.6.9"
 """What charms see as JUJU_VERSION: tabletop follows the behaviour of this release, as far as its README says."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}

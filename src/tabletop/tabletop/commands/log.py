@@ -1,7 +1,8 @@
 """The log of a model: what hooks and tabletop itself have to say."""
 
 import argparse
-import time
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command
@@ -11,7 +12,7 @@ from tabletop.session import Session
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 DEFAULT_LINES = 10
-_POLL_S = 0.5
+_WAIT_S = 20.0
 
 
 class DebugLog(Command):
@@ -32,42 +33,33 @@ class DebugLog(Command):
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Print the lines there are, then those that come, until interrupted."""
-        import sys
-
         model = session.model(args.model)
         follow = args.tail or (args.limit is None and not args.no_tail and sys.stdout.isatty())
         backlog = args.limit if args.limit is not None else 0 if args.replay else args.lines
+        lines = self._lines(session, model, args, limit=backlog)
         last = 0
-        for line in self._lines(session, model, args, 0, backlog):
-            last = max(last, line["id"])
-        while follow:
-            time.sleep(_POLL_S)
-            for line in self._lines(session, model, args, last, 0):
-                last = max(last, line["id"])
+        while lines or follow:
+            last = max((line["id"] for line in lines), default=last)
+            if backlog and not follow:
+                return
             sys.stdout.flush()
+            # Without a limit the lines come in portions.
+            lines = self._lines(session, model, args, since_id=last, wait=_WAIT_S if follow else 0)
 
-    def _lines(
-        self, session: Session, model: str, args: argparse.Namespace, since: int, limit: int
-    ) -> list[dict[str, Any]]:
-        unit = args.include[0].removeprefix("unit-") if len(args.include) == 1 else None
-        answer = session.call("debug_log", model=model, since_id=since, limit=limit, unit=unit, level=args.level)
+    def _lines(self, session: Session, model: str, args: argparse.Namespace, **which: Any) -> list[dict[str, Any]]:
+        unit = args.include[0].removeprefix("unit-") if len(args.include) == 1 and "*" not in args.include[0] else None
+        answer = session.call("debug_log", model=model, unit=unit, level=args.level, **which)
         lines: list[dict[str, Any]] = answer["lines"]
         for line in lines:
-            entity = str(line.get("entity") or line.get("unit") or "")
-            if args.include and not any(_matches(entity, name) for name in args.include):
-                continue
-            if any(_matches(entity, name) for name in args.exclude):
-                continue
-            out(format_line(line))
+            wanted = not args.include or any(_matches(line["entity"], name) for name in args.include)
+            if wanted and not any(_matches(line["entity"], name) for name in args.exclude):
+                out(format_line(line))
         return lines
 
 
-def format_line(line: dict[str, Any]) -> str:
+def format_line(line: Mapping[str, Any]) -> str:
     """Format a line of the log as `juju debug-log` does."""
-    entity = str(line.get("entity") or line.get("unit") or "controller")
-    module = str(line.get("module") or "")
-    parts = [f"{_tag(entity)}:", str(line.get("time") or line.get("timestamp") or ""), str(line.get("level") or "INFO")]
-    return " ".join(part for part in (*parts, module, str(line.get("message") or "")) if part)
+    return f"{_tag(line['entity'])}: {line['time']} {line['level']} {line['module']} {line['message']}"
 
 
 def _tag(entity: str) -> str:
@@ -77,4 +69,4 @@ def _tag(entity: str) -> str:
 def _matches(entity: str, name: str) -> bool:
     if name.endswith("*"):
         return entity.startswith(name[:-1]) or _tag(entity).startswith(name[:-1])
-    return entity == name or _tag(entity) == name or entity.partition("/")[0] == name
+    return name in (entity, _tag(entity), _tag(entity).removeprefix("unit-"), entity.partition("/")[0])

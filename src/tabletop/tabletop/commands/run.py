@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from tabletop.client import RemoteError
+from tabletop.client import NOT_FOUND, RemoteError
 from tabletop.commands import Command, UsageError
 from tabletop.commands.options import add_format, add_model, duration
 from tabletop.errors import TabletopError
@@ -44,8 +44,7 @@ class Run(Command):
             queued = session.call("run_action", model=model, units=units, action=action, params=params)
         except RemoteError as error:
             # jubilant, as any client of Juju, tells a unit or an action that isn't there by these words.
-            missing = error.kind in ("not-found", "not_found", "NotFoundError") and "(not found)" not in str(error)
-            raise TabletopError(f"{error} (not found)" if missing else str(error)) from error
+            raise TabletopError(f"{error} (not found)" if error.kind == NOT_FOUND else str(error)) from error
         tasks: dict[str, Any] = queued["tasks"]
         listed = "\n".join(f"  - task {task} on unit-{unit.replace('/', '-')}" for unit, task in tasks.items())
         note(f"Running operation with {_count(len(tasks), 'task')}\n{listed}\n")

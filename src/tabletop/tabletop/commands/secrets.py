@@ -119,7 +119,7 @@ class ShowSecret(Command):
         """Show it."""
         if args.revisions and (args.reveal or args.revision is not None):
             raise UsageError("--revisions goes with neither --reveal nor --revision")
-        shown = session.call(
+        shown: dict[str, Any] = session.call(
             "show_secret",
             model=session.model(args.model),
             secret=args.secret,
@@ -127,6 +127,12 @@ class ShowSecret(Command):
             revision=args.revision,
             revisions=args.revisions,
         )
+        if args.format == "json":
+            # Juju's JSON has the content one level deeper than its YAML.
+            shown = {
+                uri: {**body, "content": {"Data": body["content"]}} if "content" in body else body
+                for uri, body in shown.items()
+            }
         result(shown, args.format)
 
 

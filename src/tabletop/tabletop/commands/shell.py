@@ -5,7 +5,7 @@ import shlex
 import sys
 from typing import Any
 
-from tabletop.client import RemoteError
+from tabletop.client import NOT_FOUND, RemoteError
 from tabletop.commands import Command, UsageError
 from tabletop.commands.machinery import entrance
 from tabletop.commands.options import add_format, add_ignored, add_model, duration
@@ -52,7 +52,7 @@ class Exec(Command):
                     "exec", model=model, target=target, argv=["/bin/bash", "-c", command], timeout=args.wait
                 )
             except RemoteError as error:
-                if error.kind not in ("not-found", "not_found", "NotFoundError"):
+                if error.kind != NOT_FOUND:
                     raise
                 # Juju counts this as an operation without tasks, not as a failure; its clients rely on that.
                 note(f"Operation failed to schedule any tasks:\n{error}")
