@@ -17,6 +17,8 @@ from state import CLIENTS, WORKERS, State
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 90
+SETTLE_TIMEOUT_S = 20
+"""For safe mode to end once the first DataNode is there."""
 
 
 class NameNodeCharm(ops.CharmBase):
@@ -68,10 +70,9 @@ class NameNodeCharm(ops.CharmBase):
         self.unit.set_workload_version(hadoop_node.version())
         if namenode.is_stopped():
             return
-        if started:
-            report = namenode.wait_for_report(state.address, datanodes=state.workers, timeout_s=START_TIMEOUT_S)
-        else:
-            report = namenode.report(state.address)
+        report = namenode.wait_for_report(
+            state.address, datanodes=state.workers, timeout_s=START_TIMEOUT_S if started else SETTLE_TIMEOUT_S
+        )
         if report is not None:
             self._publish(state, report)
 

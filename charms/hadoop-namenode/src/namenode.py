@@ -92,7 +92,9 @@ def _sites(settings: Settings) -> dict[str, hadoop.Properties]:
             "dfs.namenode.datanode.registration.ip-hostname-check": False,
             # A DataNode that is gone counts as dead after 2 x 30 s + 10 x 3 s instead of 10.5 minutes.
             "dfs.namenode.heartbeat.recheck-interval": 30000,
-            "dfs.namenode.safemode.extension": 5000,
+            # Nothing is promised before a DataNode is there and had time to report its blocks.
+            "dfs.namenode.safemode.min.datanodes": 1,
+            "dfs.namenode.safemode.extension": 3000,
             "dfs.namenode.handler.count": 10,
         },
     }

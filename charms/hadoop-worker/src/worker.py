@@ -1,11 +1,12 @@
 """The DataNode and the NodeManager on this machine."""
 
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from iot_charm import hadoop, hadoop_node, services
-from iot_charm.files import ensure_directory
+from iot_charm.files import ensure_directory, ensure_file
 
 DATANODE, NODEMANAGER = "hadoop-datanode", "hadoop-nodemanager"
 """Services, and the users that run them."""
@@ -13,6 +14,8 @@ HDFS_USER, YARN_USER = "hdfs", "yarn"
 
 DATANODE_PORT, DATANODE_WEB_PORT, DATANODE_IPC_PORT = 9866, 9864, 9867
 NODEMANAGER_PORT, LOCALIZER_PORT, NODEMANAGER_WEB_PORT, SHUFFLE_PORT = 8041, 8040, 8042, 13562
+
+HOSTS = Path("/etc/hosts")
 
 DATANODE_PORTS = (DATANODE_PORT, DATANODE_WEB_PORT, DATANODE_IPC_PORT)
 NODEMANAGER_PORTS = (NODEMANAGER_PORT, LOCALIZER_PORT, NODEMANAGER_WEB_PORT, SHUFFLE_PORT)
@@ -102,8 +105,6 @@ def ensure_nodemanager(
     yarn: hadoop.Properties = {
         **hadoop.yarn_client_properties(resourcemanager),
         "yarn.nodemanager.hostname": address,
-        # With both set it is known by this address; else by the name that a name server may have for it.
-        "yarn.nodemanager.bind-host": address,
         "yarn.nodemanager.address": f"{address}:{NODEMANAGER_PORT}",
         "yarn.nodemanager.localizer.address": f"{address}:{LOCALIZER_PORT}",
         "yarn.nodemanager.webapp.address": f"{address}:{NODEMANAGER_WEB_PORT}",
@@ -117,16 +118,31 @@ def ensure_nodemanager(
         "yarn.nodemanager.disk-health-checker.min-free-space-per-disk-mb": 256,
         # Outlasts a restart of the ResourceManager by far; then it ends, and systemd starts it again.
         "yarn.nodemanager.resourcemanager.connect.max-wait.ms": 900000,
+        # When it stops, how long it may try to take leave of a ResourceManager that is gone.
+        "hadoop.service.shutdown.timeout": "10s",
         **_shuffle_properties(),
     }
-    hadoop.write_conf(hadoop_node.CONF, {"core": core, "yarn": yarn})
+    hadoop.write_conf(hadoop_node.CONF, {"yarn": yarn})
+    hosts = hadoop_node.CONF / "nodemanager-hosts"
+    ensure_file(hosts, _hosts(address))
     return hadoop_node.ensure_daemon(
         NODEMANAGER,
         ["yarn", "nodemanager"],
         user=YARN_USER,
         heap_mb=settings.nodemanager_heap_mb,
         sites={"core": core, "yarn": yarn},
+        options=[f"-Djdk.net.hosts.file={hosts}"],
     )
+
+
+def _hosts(address: str) -> str:
+    """Write the hosts file that stands in for every name service of the NodeManager.
+
+    A NodeManager is known by the name that its address has, whatever it is configured to. Often (systemd-resolved
+    answers so) that is a name nobody else can resolve. Here its address has no name, so it is known by its address.
+    """
+    kept = [line for line in HOSTS.read_text().splitlines() if line.split("#")[0].split()[:1] != [address]]
+    return "\n".join([*kept, f"127.0.1.1 {socket.gethostname()}"]) + "\n"
 
 
 def _shuffle_properties() -> hadoop.Properties:

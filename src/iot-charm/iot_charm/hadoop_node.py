@@ -54,6 +54,7 @@ def ensure_daemon(
     user: str,
     heap_mb: int,
     sites: Mapping[str, hadoop.Properties],
+    options: Sequence[str] = (),
     restart: bool = False,
 ) -> bool:
     """Have a daemon running from the installed software, with this heap and what ``sites`` says.
@@ -67,6 +68,7 @@ def ensure_daemon(
         user: that it runs as.
         heap_mb: the most its Java heap may take, MiB.
         sites: those properties, by file, that it reads only when it starts.
+        options: further ones of its JVM.
         restart: start it anew in any case.
 
     Returns:
@@ -78,7 +80,7 @@ def ensure_daemon(
         user=user,
         environment={
             **environment(),
-            "HADOOP_DAEMON_OPTS": f"-Xmx{heap_mb}m",
+            "HADOOP_DAEMON_OPTS": " ".join([f"-Xmx{heap_mb}m", *options]),
             # Each thread's own arena of the C library costs tens of MB over a day, and gains nothing here.
             "MALLOC_ARENA_MAX": "2",
         },

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -90,8 +90,15 @@ class Machine:
         self.module, self.conf = module, conf
 
     def __getattr__(self, name: str):
-        hadoop_node.CONF = self.conf
-        return getattr(self.module, name)
+        attribute = getattr(self.module, name)
+        if not isinstance(attribute, FunctionType):
+            return attribute
+
+        def call(*arguments, **named):
+            hadoop_node.CONF = self.conf
+            return attribute(*arguments, **named)
+
+        return call
 
 
 class Cluster:
@@ -145,5 +152,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         patch.setattr(java, "ensure_packages", lambda *_: False)
         made = Cluster(directory, patch)
         yield made
-        for name in list(made.processes.running):
+        # Masters last: those that report to one take their leave of it.
+        for name in reversed(list(made.processes.running)):
             made.processes.stop(name)
