@@ -1,0 +1,191 @@
+"""The agent of one unit: a thread that runs one hook after the other."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from tabletop.engine import relations, removal, tasks, transaction
+from tabletop.engine.hooks import HookContext, environment
+from tabletop.engine.layout import agent_directory, lay_out_charm
+from tabletop.engine.lifecycle import Event
+from tabletop.engine.model import Model, NotFoundError
+from tabletop.engine.operation import Decision, Operation, decide
+from tabletop.engine.process import Outcome, run
+from tabletop.errors import TabletopError
+
+logger = logging.getLogger(__name__)
+_UNITER = "juju.worker.uniter.operation"
+
+
+class UnitAgent(threading.Thread):
+    """Delivers a unit's events until the unit is gone or the agent is stopped."""
+
+    def __init__(self, model: Model, unit: str) -> None:
+        """Make the agent of a unit; `start` begins its work."""
+        super().__init__(name=f"agent-{unit}", daemon=True)
+        self._model = model
+        self.unit = unit
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the agent to end after the hook that runs now."""
+        self._stopping.set()
+        self._model.store.notify()
+
+    def run(self) -> None:
+        """Work until there is nothing left to do."""
+        pause = 1.0
+        while not self._stopping.is_set():
+            try:
+                if not self._step():
+                    return
+                pause = 1.0
+            except NotFoundError as error:
+                # The unit was removed by force while its hook ran; the next step finds that out.
+                logger.info("%s: %s", self.unit, error)
+            except Exception:
+                # The outermost loop: an agent that died would leave its unit hanging without a word.
+                if self._stopping.is_set():
+                    return
+                logger.exception("the agent of %s failed; it goes on in %.0f s", self.unit, pause)
+                self._stopping.wait(pause)
+                pause = min(pause * 2, 60.0)
+
+    def _step(self) -> bool:
+        """Do one thing, or wait for something to do; return False when the unit is gone."""
+        model, store = self._model, self._model.store
+        with store.read():
+            generation = store.generation
+            try:
+                row = model.unit(self.unit)
+            except NotFoundError:
+                return False
+            decision = decide(model, row)
+        if decision.what == "wait":
+            timeout = None if decision.until is None else max(0.0, decision.until - time.time())
+            store.wait_for_change(generation, timeout)
+            return True
+        with ExitStack() as stack:
+            stack.enter_context(model.machine_locks[row["machine"]])
+            if decision.what == "hook":
+                # Actions don't take a slot: one may wait for what another unit's hook is to do.
+                stack.enter_context(model.hook_slots)
+            with store.read():
+                if self._stopping.is_set() or store.one("SELECT 1 FROM unit WHERE name = ?", self.unit) is None:
+                    return not self._stopping.is_set()
+                decision = decide(model, model.unit(self.unit))
+            self._carry_out(decision)
+        return True
+
+    def _carry_out(self, decision: Decision) -> None:
+        match decision.what:
+            case "hook" if decision.event is not None:
+                self._run_hook(decision.event, decision.attempts)
+            case "task" if decision.task is not None:
+                tasks.run_task(self._model, self.unit, decision.task)
+            case "bury":
+                removal.bury(self._model, self.unit)
+            case _:
+                pass
+
+    def _run_hook(self, event: Event, attempts: int) -> None:
+        model, store = self._model, self._model.store
+        with store.write():
+            row = model.unit(self.unit)
+            application = model.application(row["application"])
+            machine = store.one("SELECT name, address FROM machine WHERE number = ?", row["machine"])
+            if machine is None:
+                return
+            if event.kind == "relation-created":
+                relations.enter_scopes(model, self.unit, machine["address"])
+            operation = Operation(event, "running", attempts)
+            now = time.time()
+            store.execute("UPDATE unit SET op = ?, agent_since = ? WHERE name = ?", operation.to_json(), now, self.unit)
+            if event.kind == "install" and attempts == 0:
+                store.execute(
+                    "UPDATE unit SET status = 'maintenance', message = ?, since = ? WHERE name = ?",
+                    transaction.INSTALLING,
+                    now,
+                    self.unit,
+                )
+        wanted = application["charm"]
+        if not row["charm"] or (event.kind in ("install", "upgrade-charm") and row["charm"] != wanted):
+            lay_out_charm(model, row["machine"], self.unit, wanted, row["charm"])
+            with store.write():
+                store.execute("UPDATE unit SET charm = ? WHERE name = ?", wanted, self.unit)
+        context = HookContext(model, model.unit(self.unit), event)
+        started = time.monotonic()
+        outcome = self._dispatch(context, machine["name"])
+        took = time.monotonic() - started
+        name = event.hook_name
+        if context.reboot == "now":
+            self._log("INFO", _UNITER, f'hook "{name}" asked for a reboot; it runs again after that')
+        elif outcome is None or outcome.code == 0:
+            transaction.commit(context)
+            how = "ran" if outcome is not None else "skipped (the charm has no such hook)"
+            self._log("INFO", _UNITER, f'{how} "{name}" hook (via hook dispatching script: dispatch)')
+            self._log("DEBUG", _UNITER, f'hook "{name}" took {took:.3f} s')
+        else:
+            self._log("DEBUG", _UNITER, f'hook "{name}" took {took:.3f} s')
+            self._fail(event, attempts, outcome)
+        if context.reboot:
+            _reboot(model, row["machine"])
+
+    def _dispatch(self, context: HookContext, machine: str) -> Outcome | None:
+        """Run the charm's program for the hook; None if it has none."""
+        model = self._model
+        event = context.event
+        env = environment(context)
+        charm = agent_directory(model, context.machine, self.unit) / "charm"
+        program = "dispatch"
+        if not (charm / program).exists():
+            program = f"hooks/{event.hook_name}" if event else ""
+            if not (charm / program).is_file():
+                return None
+        module = f"unit.{self.unit}.{event.hook_name if event else 'exec'}"
+
+        def on_line(stream: str, line: str) -> None:
+            self._log("WARNING" if stream == "stderr" else "DEBUG", module, line)
+
+        def on_start(kill: Callable[[], None]) -> None:
+            context.kill = kill
+
+        model.contexts[context.id] = context
+        try:
+            return run(
+                model,
+                machine,
+                [f"{env['CHARM_DIR']}/{program}"],
+                env=env,
+                cwd=env["CHARM_DIR"],
+                on_line=on_line,
+                on_start=on_start,
+            )
+        except (TabletopError, OSError) as error:
+            return Outcome(-1, "", f"{error}")
+        finally:
+            del model.contexts[context.id]
+
+    def _fail(self, event: Event, attempts: int, outcome: Outcome) -> None:
+        store, settings = self._model.store, self._model.settings
+        delay = min(settings.retry_first * 2**attempts, settings.retry_max)
+        operation = Operation(event, "failed", attempts + 1, time.time() + delay)
+        why = f"exit status {outcome.code}" if outcome.code > 0 else f"killed by signal {-outcome.code}"
+        if outcome.code == -1 and outcome.stderr:
+            why = outcome.stderr
+        self._log("ERROR", _UNITER, f'hook "{event.hook_name}" (via hook dispatching script: dispatch) failed: {why}')
+        with store.write():
+            store.execute(
+                "UPDATE unit SET op = ?, agent_since = ? WHERE name = ?", operation.to_json(), time.time(), self.unit
+            )
+
+    def _log(self, level: str, module: str, message: str) -> None:
+        self._model.log.add(self.unit, level, module, message)
+
+
+def _reboot(model: Model, machine: int) -> None:
+    with model.store.write():
+        model.store.execute("UPDATE machine SET state = 'rebooting' WHERE number = ?", machine)
+        model.log.add(f"machine-{machine}", "INFO", "juju.worker.reboot", "rebooting: a charm asked for it")

@@ -1,0 +1,382 @@
+"""An operator's commands, by the names that the API gives them."""
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tabletop.engine import (
+    applications,
+    placement,
+    process,
+    relations,
+    removal,
+    report,
+    tasks,
+    transaction,
+    usersecrets,
+)
+from tabletop.engine import snapshot as snapshots
+from tabletop.engine.engine import ModelRunner
+from tabletop.engine.model import Machines, Model, NotFoundError, Settings
+from tabletop.engine.operation import Operation
+from tabletop.errors import TabletopError
+
+logger = logging.getLogger(__name__)
+_MODEL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
+_PLAIN = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/root",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+class Call:
+    """One request: where its progress goes, and whether somebody still waits for its answer."""
+
+    def __init__(
+        self, progress: Callable[[str], None] = lambda _: None, alive: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.progress = progress
+        self.alive = alive
+
+
+class Controller:
+    """All models of one tabletop.
+
+    Each public method but `stop` is a method of the API, called with its parameters by keyword, and with the `call` if
+    it takes one.
+    """
+
+    def __init__(self, state: Path, machines: Machines, settings: Settings) -> None:
+        """Open the models kept under a directory and go on with them."""
+        self._directory = state / "models"
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._machines = machines
+        self._settings = settings
+        self._slots = threading.BoundedSemaphore(settings.machine_slots)
+        self._lock = threading.RLock()
+        self._runners: dict[str, ModelRunner] = {}
+        for leftover in self._directory.glob(".*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for directory in sorted(self._directory.iterdir()):
+            model = Model(directory, machines, settings)
+            runner = self._runners[model.name] = ModelRunner(model, self._slots)
+            if model.store.value("SELECT life FROM model") != "alive":
+                del self._runners[model.name]
+                runner.destroy(lambda line: logger.info("%s", line))
+
+    def stop(self) -> None:
+        """Stop all agents; machines and what runs in them go on."""
+        with self._lock:
+            for runner in self._runners.values():
+                runner.stop()
+                runner.model.close()
+            self._runners.clear()
+
+    def add_model(self, name: str) -> dict[str, str]:
+        """Make an empty model."""
+        if not _MODEL_NAME.match(name):
+            raise TabletopError(f'"{name}" is not a valid model name: use up to 40 lower-case letters, digits, hyphens')
+        with self._lock:
+            if name in self._runners:
+                raise TabletopError(f'failed to create new model: model "{name}" already exists')
+            Model.create(self._directory / name, name)
+            model = Model(self._directory / name, self._machines, self._settings)
+            self._runners[name] = ModelRunner(model, self._slots)
+        return {"name": name, "uuid": model.uuid}
+
+    def destroy_model(self, call: Call, name: str) -> None:
+        """Remove a model with all it has."""
+        with self._lock:
+            runner = self._runner(name)
+            del self._runners[name]
+        with runner.model.command_lock:
+            runner.destroy(call.progress)
+
+    def models(self) -> list[dict[str, Any]]:
+        """List the models."""
+        with self._lock:
+            return [
+                {"name": name, "uuid": runner.model.uuid, "life": "alive"}
+                for name, runner in sorted(self._runners.items())
+            ]
+
+    def deploy(
+        self,
+        model: str,
+        charm: str,
+        app: str,
+        num_units: int = 1,
+        config: Mapping[str, Any] | None = None,
+        resources: Mapping[str, str] | None = None,
+        to: Sequence[str] = (),
+        constraints: Mapping[str, Any] | None = None,
+        trust: bool = False,
+    ) -> dict[str, Any]:
+        """Add an application."""
+        with self._changing(model) as found:
+            units = applications.deploy(
+                found,
+                Path(charm),
+                app,
+                num_units=num_units,
+                config=config,
+                resources=resources,
+                to=to,
+                constraints=constraints,
+                trust=trust,
+            )
+        return {"application": app, "units": units}
+
+    def refresh(
+        self, model: str, app: str, charm: str | None = None, resources: Mapping[str, str] | None = None
+    ) -> None:
+        """Give an application another build of its charm."""
+        with self._changing(model) as found:
+            applications.refresh(found, app, Path(charm) if charm else None, resources or {})
+
+    def add_unit(self, model: str, app: str, num_units: int = 1, to: Sequence[str] = ()) -> dict[str, Any]:
+        """Add units."""
+        with self._changing(model) as found, found.store.write():
+            return {"units": placement.add_units(found, app, num_units, to)}
+
+    def remove_unit(self, model: str, unit: str, force: bool = False) -> None:
+        """Remove a unit."""
+        with self._changing(model) as found:
+            removal.remove_unit(found, unit, force=force)
+
+    def remove_application(self, model: str, app: str, force: bool = False) -> None:
+        """Remove an application."""
+        with self._changing(model) as found:
+            removal.remove_application(found, app, force=force)
+
+    def integrate(self, model: str, a: str, b: str) -> dict[str, int]:
+        """Relate two applications."""
+        with self._changing(model) as found:
+            return {"relation": relations.integrate(found, a, b)}
+
+    def remove_relation(self, model: str, a: str, b: str) -> None:
+        """End a relation."""
+        with self._changing(model) as found:
+            relations.remove_relation(found, a, b)
+
+    def get_config(self, model: str, app: str) -> dict[str, Any]:
+        """Show an application's configuration."""
+        return applications.get_config(self._model(model), app)
+
+    def set_config(self, model: str, app: str, values: Mapping[str, Any], reset: Sequence[str] = ()) -> None:
+        """Change an application's configuration."""
+        with self._changing(model) as found:
+            applications.set_config(found, app, values, reset)
+
+    def trust(self, model: str, app: str, trust: bool = True) -> None:
+        """Note whether an application is trusted."""
+        with self._changing(model) as found:
+            applications.set_trust(found, app, trust=trust)
+
+    def actions(self, model: str, app: str) -> dict[str, Any]:
+        """List an application's actions."""
+        return applications.actions(self._model(model), app)
+
+    def run_action(
+        self, model: str, units: Sequence[str], action: str, params: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Queue an action."""
+        with self._changing(model) as found:
+            return {"tasks": tasks.enqueue_action(found, units, action, params or {})}
+
+    def task(self, model: str, id: str | int, log_offset: int = 0) -> dict[str, Any]:
+        """Show a task."""
+        return tasks.show(self._model(model), _task_id(id), log_offset)
+
+    def wait_task(self, call: Call, model: str, id: str | int, timeout: float | None = None) -> dict[str, Any]:
+        """Wait for a task, telling its log."""
+        return tasks.wait(self._model(model), _task_id(id), timeout, call.progress, call.alive)
+
+    def exec(
+        self,
+        call: Call,
+        model: str,
+        target: str,
+        argv: Sequence[str] | None = None,
+        script: str | None = None,
+        timeout: float | None = None,
+        hook_context: bool = True,
+    ) -> dict[str, Any]:
+        """Run a program on a unit, in a hook's context, or on a machine."""
+        found = self._model(model)
+        program = list(argv) if argv else ["/bin/bash", "-c", script or ""]
+        if "/" in target and hook_context:
+            with self._changing(model):
+                task_id = tasks.enqueue_exec(found, target, program, timeout)
+            task = tasks.wait(found, task_id, None if timeout is None else timeout + 1, call.progress, call.alive)
+            if task["status"] != "completed":
+                raise TabletopError(f"timed out waiting for results from: unit {task['unit']}")
+            return {"id": task["id"], "unit": task["unit"], **task["results"]}
+        machine = self.machine(model, target)
+        outcome = process.run(found, machine["name"], program, env=_PLAIN, cwd="/root", timeout=timeout)
+        if outcome.timed_out:
+            raise TabletopError(f"timed out waiting for results from: {target}")
+        return {
+            "id": "0",
+            "unit": target,
+            "stdout": outcome.stdout,
+            "stderr": outcome.stderr,
+            "return-code": outcome.code,
+        }
+
+    def machine(self, model: str, target: str) -> dict[str, Any]:
+        """Tell where a unit's machine, or a machine, is."""
+        found = self._model(model)
+        number = found.unit(target)["machine"] if "/" in target else int(target) if target.isdecimal() else -1
+        row = found.store.one("SELECT * FROM machine WHERE number = ?", number)
+        if row is None:
+            raise NotFoundError(f"machine {target} not found")
+        pid = self._machines.leader(row["name"])
+        if pid is None:
+            raise TabletopError(f"machine {row['number']} ({row['name']}) does not run yet")
+        root = str(self._machines.root(row["name"]))
+        return {"name": row["name"], "pid": pid, "address": row["address"], "root": root}
+
+    def status(self, model: str) -> dict[str, Any]:
+        """Show the model's status."""
+        return report.status(self._model(model))
+
+    def show_unit(self, model: str, unit: str) -> dict[str, Any]:
+        """Show a unit with its relations."""
+        return report.show_unit(self._model(model), unit)
+
+    def debug_log(
+        self,
+        model: str,
+        since_id: int = 0,
+        limit: int = 0,
+        unit: str | None = None,
+        level: str | None = None,
+        wait: float = 0,
+    ) -> dict[str, Any]:
+        """Show the log, or what has come since a line; with `wait`, wait so many seconds for something to come."""
+        lines = self._model(model).log.read(
+            since_id=since_id, limit=limit, entity=unit, level=level, wait=min(wait, 60.0)
+        )
+        for line in lines:
+            line["time"] = datetime.fromtimestamp(line["time"], UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        return {"lines": lines}
+
+    def resolved(self, model: str, unit: str, no_retry: bool = False) -> None:
+        """Try a failed hook again, or go on as if it had succeeded."""
+        with self._changing(model) as found, found.store.write():
+            row = found.unit(unit)
+            operation = Operation.of(row)
+            if operation is None or operation.state != "failed":
+                raise TabletopError(f'unit "{row["name"]}" is not in an error state')
+            if no_retry:
+                transaction.acknowledge(found, row["name"], operation.event)
+                return
+            again = Operation(operation.event, "failed", operation.attempts, 0.0)
+            found.store.execute("UPDATE unit SET op = ? WHERE name = ?", again.to_json(), row["name"])
+
+    def model_config(
+        self, model: str, values: Mapping[str, Any] | None = None, reset: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Change the model's configuration, and show it."""
+        with self._changing(model) as found:
+            given = snapshots.set_model_config(found, values or {}, reset)
+        return {
+            key: {"Value": value, "Source": "model" if key in given else "default"}
+            for key, value in sorted(snapshots.model_config(found).items())
+        }
+
+    def add_secret(self, model: str, name: str, content: Mapping[str, str], info: str | None = None) -> str:
+        """Add a secret."""
+        with self._changing(model) as found:
+            return usersecrets.add_secret(found, name, content, info)
+
+    def update_secret(
+        self,
+        model: str,
+        secret: str,
+        content: Mapping[str, str] | None = None,
+        info: str | None = None,
+        name: str | None = None,
+        auto_prune: bool = False,
+    ) -> None:
+        """Change a secret."""
+        with self._changing(model) as found:
+            usersecrets.update_secret(found, secret, content, info, name, auto_prune=auto_prune)
+
+    def remove_secret(self, model: str, secret: str, revision: int | None = None) -> None:
+        """Remove a secret."""
+        with self._changing(model) as found:
+            usersecrets.remove_secret(found, secret, revision)
+
+    def grant_secret(self, model: str, secret: str, app: str) -> None:
+        """Grant a secret."""
+        with self._changing(model) as found:
+            usersecrets.grant_secret(found, secret, app)
+
+    def revoke_secret(self, model: str, secret: str, app: str) -> None:
+        """Revoke a secret."""
+        with self._changing(model) as found:
+            usersecrets.revoke_secret(found, secret, app)
+
+    def show_secret(
+        self,
+        model: str,
+        secret: str,
+        reveal: bool = False,
+        revision: int | None = None,
+        revisions: bool = False,
+    ) -> dict[str, Any]:
+        """Show a secret."""
+        return usersecrets.show_secret(
+            self._model(model), secret, reveal=reveal, revision=revision, revisions=revisions
+        )
+
+    def secrets(self, model: str) -> dict[str, Any]:
+        """List the secrets."""
+        return usersecrets.list_secrets(self._model(model))
+
+    def _runner(self, name: str) -> ModelRunner:
+        with self._lock:
+            runner = self._runners.get(name)
+        if runner is None:
+            raise NotFoundError(f"model {name} not found")
+        return runner
+
+    def _model(self, name: str) -> Model:
+        return self._runner(name).model
+
+    def _changing(self, name: str) -> "_Change":
+        return _Change(self._runner(name))
+
+
+class _Change:
+    """One command on a model at a time; new units and machines get their agents when it is over."""
+
+    def __init__(self, runner: ModelRunner) -> None:
+        self._runner = runner
+
+    def __enter__(self) -> Model:
+        self._runner.model.command_lock.acquire()
+        return self._runner.model
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._runner.update()
+        finally:
+            self._runner.model.command_lock.release()
+
+
+def _task_id(text: str | int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise NotFoundError(f'task "{text}" not found') from None

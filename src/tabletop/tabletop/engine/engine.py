@@ -1,0 +1,96 @@
+"""Runs the agents of one model, and brings it back after the death of the daemon that ran it."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+
+from tabletop.engine import tasks
+from tabletop.engine.agent import UnitAgent
+from tabletop.engine.keeper import MachineKeeper
+from tabletop.engine.model import Model
+from tabletop.errors import TabletopError
+
+logger = logging.getLogger(__name__)
+_JOIN = 5.0
+
+
+class ModelRunner:
+    """The threads of a model: one a unit, one a machine; they come and go with what the model holds."""
+
+    def __init__(self, model: Model, machine_slots: threading.Semaphore) -> None:
+        """Bring the model to where it can go on, and start its agents.
+
+        Args:
+            model: the model.
+            machine_slots: how many machines may be made at once, of all models.
+        """
+        self.model = model
+        self._slots = machine_slots
+        self._lock = threading.Lock()
+        self._agents: dict[str, UnitAgent] = {}
+        self._keepers: dict[int, MachineKeeper] = {}
+        self._recover()
+        self.update()
+
+    def update(self) -> None:
+        """Start the agents of units and machines that are new; to be called after each change of the model."""
+        store = self.model.store
+        with self._lock:
+            with store.read():
+                units = {row["name"] for row in store.all("SELECT name FROM unit")}
+                numbers = {row["number"] for row in store.all("SELECT number FROM machine")}
+            for name in set(self._agents) - units:
+                del self._agents[name]
+            for number in set(self._keepers) - numbers:
+                del self._keepers[number]
+            for number in sorted(numbers - set(self._keepers)):
+                self._keepers[number] = MachineKeeper(self.model, number, self._slots)
+                self._keepers[number].start()
+            for name in sorted(units - set(self._agents)):
+                self._agents[name] = UnitAgent(self.model, name)
+                self._agents[name].start()
+
+    def stop(self) -> None:
+        """Stop the agents; hooks that run go on in their machines, and run again when the model is resumed."""
+        with self._lock:
+            threads = [*self._agents.values(), *self._keepers.values()]
+            for thread in threads:
+                thread.stop()
+        for thread in threads:
+            thread.join(_JOIN)
+
+    def destroy(self, progress: Callable[[str], None]) -> None:
+        """Remove the model with its machines, without letting its units run their last hooks."""
+        model, store = self.model, self.model.store
+        with store.write():
+            store.execute("UPDATE model SET life = 'dying'")
+        for context in list(model.contexts.values()):
+            if context.kill is not None:
+                context.kill()
+        self.stop()
+        for row in store.all("SELECT name FROM machine ORDER BY number"):
+            progress(f"destroying machine {row['name']}")
+            model.machines.destroy(row["name"])
+        model.close()
+        gone = model.directory.with_name(f".{model.directory.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        model.directory.rename(gone)
+        shutil.rmtree(gone)
+
+    def _recover(self) -> None:
+        """End what a dead daemon was waiting for; the hooks among it run again, and actions are over."""
+        model, store = self.model, self.model.store
+        for row in store.all("SELECT number, name FROM machine WHERE state = 'started'"):
+            try:
+                running = model.machines.is_running(row["name"])
+                if running:
+                    model.machines.end_abandoned(row["name"])
+            except TabletopError as error:
+                logger.warning("%s: %s", row["name"], error)
+                running = False
+            if not running:
+                with store.write():
+                    store.execute("UPDATE machine SET state = 'down' WHERE number = ?", row["number"])
+        with store.write():
+            tasks.abort_running(model, "tabletop ended while it ran")

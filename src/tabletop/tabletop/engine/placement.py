@@ -1,0 +1,78 @@
+"""Gives units machines: new ones, or those that a placement names."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabletop.engine import storage
+from tabletop.engine.model import Model, NotFoundError
+from tabletop.errors import TabletopError
+
+
+def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> list[str]:
+    """Add units to an application, the first ones where `to` says; return their names. Inside `write`.
+
+    Raises:
+        TabletopError: a placement makes no sense, or its machine isn't there.
+    """
+    if count < 0:
+        raise TabletopError(f"--num-units must be a positive integer, not {count}")
+    if len(to) > count:
+        raise TabletopError(f"{len(to)} placements for {count} units of {application}")
+    row = model.application(application)
+    if row["life"] != "alive":
+        raise TabletopError(f'application "{application}" is being removed')
+    constraints = json.loads(row["constraints"])
+    names: list[str] = []
+    for index in range(count):
+        machine = _machine(model, to[index] if index < len(to) else "new", constraints)
+        names.append(_add_unit(model, application, machine))
+    return names
+
+
+def _add_unit(model: Model, application: str, machine: int) -> str:
+    store = model.store
+    number: int = store.value("SELECT next_unit FROM application WHERE name = ?", application)
+    store.execute("UPDATE application SET next_unit = next_unit + 1 WHERE name = ?", application)
+    name = f"{application}/{number}"
+    now = time.time()
+    ready = store.value("SELECT state FROM machine WHERE number = ?", machine) == "started"
+    store.execute(
+        "INSERT INTO unit (name, application, number, machine, message, since, agent_since)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        name,
+        application,
+        number,
+        machine,
+        "agent initialising" if ready else "waiting for machine",
+        now,
+        now,
+    )
+    for one in model.charm_of(application).storage.values():
+        for _ in range(one.minimum if one.type == "filesystem" else 0):
+            storage.add(model, model.unit(name), one.name)
+    return name
+
+
+def _machine(model: Model, placement: str, constraints: Mapping[str, Any]) -> int:
+    store = model.store
+    kind, _, where = placement.rpartition(":")
+    if kind not in ("", "lxd", "kvm"):
+        raise TabletopError(f'invalid placement "{placement}": expected a machine, "new" or "lxd:<machine>"')
+    if where in ("new", "lxd", "kvm", ""):
+        number = store.next_number("next_machine")
+        store.execute(
+            "INSERT INTO machine (number, name, since, constraints) VALUES (?, ?, ?, ?)",
+            number,
+            f"{model.name}-{number}",
+            time.time(),
+            json.dumps(dict(constraints)),
+        )
+        return number
+    if not where.isdecimal():
+        raise TabletopError(f'invalid placement "{placement}": expected a machine, "new" or "lxd:<machine>"')
+    row = store.one("SELECT * FROM machine WHERE number = ? AND life = 'alive'", int(where))
+    if row is None:
+        raise NotFoundError(f"machine {where} not found")
+    return int(where)

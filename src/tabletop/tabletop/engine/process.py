@@ -1,0 +1,101 @@
+"""Runs a charm's program in its machine and takes what it prints."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from tabletop.engine.model import Model
+
+_LINGER = 2.0
+_KEEP_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    timed_out: bool = False
+
+
+def run(
+    model: Model,
+    machine: str,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str,
+    on_line: Callable[[str, str], None] | None = None,
+    on_start: Callable[[Callable[[], None]], None] | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """Run a program in a machine to its end.
+
+    Args:
+        model: the model.
+        machine: the machine's name.
+        argv: the program and its arguments.
+        env: its environment.
+        cwd: the folder in the machine it starts in.
+        on_line: called with the stream's name and each line as it comes.
+        on_start: called with a function that kills the program and what it started.
+        timeout: seconds after which it is killed.
+    """
+    pipe = subprocess.PIPE
+    process = model.machines.popen(machine, argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+
+    def kill() -> None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    if on_start is not None:
+        on_start(kill)
+    streams = {name: _Reader(name, stream, on_line) for name, stream in _streams(process)}
+    timed_out = False
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        kill()
+        process.wait()
+    for reader in streams.values():
+        # A program left running in the background may hold the pipe for ever; Juju doesn't wait for that either.
+        reader.join(_LINGER)
+    return Outcome(process.returncode, streams["stdout"].text(), streams["stderr"].text(), timed_out)
+
+
+def _streams(process: "subprocess.Popen[Any]") -> list[tuple[str, IO[bytes]]]:
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    assert process.stderr is not None  # noqa: S101
+    return [("stdout", process.stdout), ("stderr", process.stderr)]
+
+
+class _Reader(threading.Thread):
+    """Reads a stream to its end, keeping its text up to a limit."""
+
+    def __init__(self, name: str, stream: IO[bytes], on_line: Callable[[str, str], None] | None) -> None:
+        super().__init__(name=f"read-{name}", daemon=True)
+        self._stream_name = name
+        self._stream = stream
+        self._on_line = on_line
+        self._kept = bytearray()
+        self.start()
+
+    def run(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                if len(self._kept) < _KEEP_BYTES:
+                    self._kept += line
+                if self._on_line is not None:
+                    self._on_line(self._stream_name, line.decode(errors="replace").rstrip("\n"))
+
+    def text(self) -> str:
+        return bytes(self._kept).decode(errors="replace")

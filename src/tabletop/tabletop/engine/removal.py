@@ -1,0 +1,71 @@
+"""How units and applications go."""
+
+import shutil
+import time
+
+from tabletop.engine import relations, tasks
+from tabletop.engine.layout import agent_directory
+from tabletop.engine.model import Model
+
+
+def remove_unit(model: Model, unit: str, *, force: bool = False) -> None:
+    """Start to remove a unit; with `force`, don't let it run its last hooks.
+
+    Raises:
+        NotFoundError: there is no such unit.
+    """
+    with model.store.write():
+        row = model.unit(unit)
+        name: str = row["name"]
+        model.store.execute("UPDATE unit SET life = 'dying', agent_since = ? WHERE name = ?", time.time(), name)
+        # The others are told at once; the unit itself leaves when it has been told of the end.
+        model.store.execute("UPDATE scope SET departing = 1 WHERE unit = ?", name)
+    if force:
+        bury(model, name)
+
+
+def remove_application(model: Model, application: str, *, force: bool = False) -> None:
+    """Start to remove an application with its units and relations.
+
+    Raises:
+        NotFoundError: there is no such application.
+    """
+    store = model.store
+    with store.write():
+        model.application(application)
+        store.execute("UPDATE application SET life = 'dying' WHERE name = ?", application)
+        units = [row["name"] for row in store.all("SELECT name FROM unit WHERE application = ?", application)]
+        for unit in units:
+            remove_unit(model, unit)
+        ending = store.all("SELECT relation FROM endpoint WHERE application = ? AND role != 'peer'", application)
+        for row in ending:
+            relations.end_relation(model, row["relation"])
+        relations.forget_applications(model)
+    if force:
+        for unit in units:
+            bury(model, unit)
+
+
+def bury(model: Model, unit: str) -> None:
+    """Remove what is left of a unit; its machine goes with its last unit."""
+    store = model.store
+    for context in list(model.contexts.values()):
+        if context.unit == unit and context.kill is not None:
+            context.kill()
+    with store.write():
+        row = store.one("SELECT * FROM unit WHERE name = ?", unit)
+        if row is None:
+            return
+        for scope in store.all("SELECT relation FROM scope WHERE unit = ?", unit):
+            relations.leave_scope(model, scope["relation"], unit)
+        tasks.abort_tasks_of(model, unit)
+        store.execute("DELETE FROM secret WHERE owner_kind = 'unit' AND owner = ?", unit)
+        store.execute("DELETE FROM secret_grant WHERE subject = ?", unit)
+        store.execute("DELETE FROM unit WHERE name = ?", unit)
+        relations.forget_applications(model)
+        others = store.value("SELECT count(*) FROM unit WHERE machine = ?", row["machine"])
+        if not others:
+            store.execute("UPDATE machine SET life = 'dying' WHERE number = ?", row["machine"])
+    model.log.add(unit, "INFO", "juju.worker.uniter", f'unit "{unit}" is gone')
+    if others:
+        shutil.rmtree(agent_directory(model, row["machine"], unit), ignore_errors=True)

@@ -1,0 +1,282 @@
+"""Secrets: who may read which revision, and what their owners and readers are told. Contents never reach a log."""
+
+import json
+import secrets as entropy
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tabletop.engine.lifecycle import Event
+from tabletop.engine.model import Model
+from tabletop.errors import TabletopError
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+_DAY = 86_400.0
+ROTATIONS = {
+    "never": None,
+    "hourly": 3600.0,
+    "daily": _DAY,
+    "weekly": 7 * _DAY,
+    "monthly": 30 * _DAY,
+    "quarterly": 91 * _DAY,
+    "yearly": 365 * _DAY,
+}
+
+
+class SecretError(TabletopError):
+    """A secret can't be had; the text is what Juju's hook tools say."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a hook has done to one secret and not committed yet; None leaves a field as it was."""
+
+    owner_kind: str
+    owner: str
+    created: bool = False
+    label: str | None = None
+    description: str | None = None
+    rotate: str | None = None
+    expire: float | None = None
+    content: dict[str, str] | None = None
+    grants: dict[str, int | None] = field(default_factory=dict[str, int | None])
+    revoked: set[str] = field(default_factory=set[str])
+    removed: bool = False
+    removed_revisions: set[int] = field(default_factory=set[int])
+
+
+def new_id() -> str:
+    """Return a new secret's id: 20 characters, as Juju's are."""
+    return "".join(entropy.choice(_ALPHABET) for _ in range(20))
+
+
+def plain_id(uri: str) -> str:
+    """Return the id in `secret:<id>`, `secret://<model>/<id>` or `<id>`."""
+    return uri.removeprefix("secret:").rpartition("/")[2]
+
+
+def find(model: Model, uri: str) -> Any:
+    """Return the row of a secret.
+
+    Raises:
+        SecretError: there is none.
+    """
+    row = model.store.one("SELECT * FROM secret WHERE id = ?", plain_id(uri))
+    if row is None:
+        raise SecretError(f'secret "{plain_id(uri)}" not found')
+    return row
+
+
+def latest(model: Model, secret_id: str) -> int:
+    """Return the latest revision's number; 0 if there is none."""
+    return model.store.value("SELECT max(revision) FROM secret_revision WHERE secret = ?", secret_id) or 0
+
+
+def content(model: Model, secret_id: str, revision: int) -> dict[str, str]:
+    """Return what a revision holds.
+
+    Raises:
+        SecretError: the revision has been removed.
+    """
+    text = model.store.value(
+        "SELECT content FROM secret_revision WHERE secret = ? AND revision = ?", secret_id, revision
+    )
+    if text is None:
+        raise SecretError(f'secret revision "{secret_id}" {revision} not found')
+    return json.loads(text)
+
+
+def manages(model: Model, secret: Any, unit: str) -> bool:
+    """Tell whether a unit may change a secret: its owner, or the leader of the application that owns it."""
+    if secret["owner_kind"] == "unit":
+        return secret["owner"] == unit
+    return secret["owner_kind"] == "application" and model.leader(secret["owner"]) == unit
+
+
+def may_read(model: Model, secret: Any, unit: str) -> bool:
+    """Tell whether a unit may read a secret."""
+    application = unit.partition("/")[0]
+    if secret["owner"] in (unit, application):
+        return True
+    return bool(
+        model.store.value(
+            "SELECT count(*) FROM secret_grant WHERE secret = ? AND subject IN (?, ?)", secret["id"], unit, application
+        )
+    )
+
+
+def pending_events(model: Model, unit: Any) -> tuple[Event, ...]:
+    """Return the secret events that a unit (its row) is to get."""
+    name: str = unit["name"]
+    store = model.store
+    events: list[Event] = []
+    changed = store.all(
+        "SELECT consumer.secret, consumer.label, max(revision.revision) AS latest, secret.owner_kind, secret.owner"
+        " FROM secret_consumer AS consumer JOIN secret ON secret.id = consumer.secret"
+        " JOIN secret_revision AS revision ON revision.secret = consumer.secret"
+        " WHERE consumer.unit = ? GROUP BY consumer.secret HAVING latest > consumer.told ORDER BY consumer.secret",
+        name,
+    )
+    events += [
+        _event("secret-changed", row["secret"], row["label"], row["latest"])
+        for row in changed
+        if not manages(model, row, name) and may_read(model, {**dict(row), "id": row["secret"]}, name)
+    ]
+    now = time.time()
+    for secret in _managed(model, unit):
+        if secret["next_rotate"] is not None and secret["next_rotate"] <= now:
+            events.append(_event("secret-rotate", secret["id"], secret["label"], None))
+        expired = store.all(
+            "SELECT revision FROM secret_revision WHERE secret = ? AND expire <= ? AND NOT expired_told",
+            secret["id"],
+            now,
+        )
+        events += [_event("secret-expired", secret["id"], secret["label"], row["revision"]) for row in expired]
+        obsolete = store.all(
+            "SELECT revision FROM secret_revision AS mine WHERE secret = ? AND NOT obsolete_told"
+            " AND revision < (SELECT max(revision) FROM secret_revision WHERE secret = mine.secret)"
+            " AND NOT EXISTS (SELECT 1 FROM secret_consumer AS consumer"
+            " WHERE consumer.secret = mine.secret AND consumer.revision = mine.revision) ORDER BY revision",
+            secret["id"],
+        )
+        events += [_event("secret-remove", secret["id"], secret["label"], row["revision"]) for row in obsolete]
+    return tuple(events)
+
+
+def next_due(model: Model, unit: Any) -> float | None:
+    """Return when the next rotation or expiry of a unit's secrets is due."""
+    moments: list[float] = []
+    for secret in _managed(model, unit):
+        expire = model.store.value(
+            "SELECT min(expire) FROM secret_revision WHERE secret = ? AND NOT expired_told", secret["id"]
+        )
+        moments += [moment for moment in (secret["next_rotate"], expire) if moment is not None]
+    return min(moments, default=None)
+
+
+def acknowledge(model: Model, unit: str, event: Event) -> None:
+    """Note that a unit has had a secret event; inside `write`."""
+    store = model.store
+    match event.kind:
+        case "secret-changed":
+            store.execute(
+                "UPDATE secret_consumer SET told = ? WHERE secret = ? AND unit = ?",
+                event.secret_revision,
+                plain_id(event.secret_id),
+                unit,
+            )
+        case "secret-rotate":
+            rotate = store.value("SELECT rotate FROM secret WHERE id = ?", plain_id(event.secret_id))
+            period = ROTATIONS.get(rotate or "never")
+            store.execute(
+                "UPDATE secret SET next_rotate = ? WHERE id = ?",
+                period and time.time() + period,
+                plain_id(event.secret_id),
+            )
+        case "secret-expired" | "secret-remove":
+            column = "expired_told" if event.kind == "secret-expired" else "obsolete_told"
+            store.execute(
+                f"UPDATE secret_revision SET {column} = 1 WHERE secret = ? AND revision = ?",  # noqa: S608
+                plain_id(event.secret_id),
+                event.secret_revision,
+            )
+        case _:
+            pass
+
+
+def follow(model: Model, secret_id: str, unit: str, revision: int, label: str | None) -> None:
+    """Note which revision a unit follows, and its label for the secret."""
+    with model.store.write():
+        model.store.execute(
+            "INSERT INTO secret_consumer (secret, unit, label, revision, told) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET revision = excluded.revision, told = max(told, excluded.told)",
+            secret_id,
+            unit,
+            label or "",
+            revision,
+            revision,
+        )
+        if label:
+            model.store.execute(
+                "UPDATE secret_consumer SET label = ? WHERE secret = ? AND unit = ?", label, secret_id, unit
+            )
+
+
+def apply_draft(model: Model, secret_id: str, draft: Draft) -> None:
+    """Commit what a hook did to a secret; inside `write`."""
+    store = model.store
+    now = time.time()
+    if draft.removed:
+        store.execute("DELETE FROM secret WHERE id = ?", secret_id)
+        return
+    if draft.created:
+        store.execute(
+            "INSERT INTO secret (id, owner_kind, owner, created, updated) VALUES (?, ?, ?, ?, ?)",
+            secret_id,
+            draft.owner_kind,
+            draft.owner,
+            now,
+            now,
+        )
+    elif store.value("SELECT count(*) FROM secret WHERE id = ?", secret_id) == 0:
+        return
+    for column, value in (("label", draft.label), ("description", draft.description)):
+        if value is not None:
+            store.execute(f"UPDATE secret SET {column} = ?, updated = ? WHERE id = ?", value, now, secret_id)  # noqa: S608
+    if draft.rotate is not None:
+        period = ROTATIONS[draft.rotate]
+        store.execute(
+            "UPDATE secret SET rotate = ?, next_rotate = ?, updated = ? WHERE id = ?",
+            draft.rotate,
+            period and now + period,
+            now,
+            secret_id,
+        )
+    _add_revision(model, secret_id, draft, now)
+    for subject, relation in draft.grants.items():
+        store.execute(
+            "INSERT INTO secret_grant (secret, subject, relation) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET relation = excluded.relation",
+            secret_id,
+            subject,
+            relation,
+        )
+    for subject in draft.revoked:
+        store.execute("DELETE FROM secret_grant WHERE secret = ? AND subject = ?", secret_id, subject)
+    for revision in draft.removed_revisions:
+        store.execute("DELETE FROM secret_revision WHERE secret = ? AND revision = ?", secret_id, revision)
+    if latest(model, secret_id) == 0:
+        store.execute("DELETE FROM secret WHERE id = ?", secret_id)
+
+
+def _add_revision(model: Model, secret_id: str, draft: Draft, now: float) -> None:
+    store = model.store
+    last = latest(model, secret_id)
+    unchanged = draft.content is None or (last and content(model, secret_id, last) == draft.content)
+    if not unchanged:
+        store.execute(
+            "INSERT INTO secret_revision (secret, revision, content, created) VALUES (?, ?, ?, ?)",
+            secret_id,
+            last + 1,
+            json.dumps(draft.content),
+            now,
+        )
+        store.execute("UPDATE secret SET updated = ? WHERE id = ?", now, secret_id)
+        last += 1
+    if draft.expire is not None:
+        store.execute(
+            "UPDATE secret_revision SET expire = ?, expired_told = 0 WHERE secret = ? AND revision = ?",
+            draft.expire,
+            secret_id,
+            last,
+        )
+
+
+def _managed(model: Model, unit: Any) -> list[Any]:
+    name, application = unit["name"], unit["application"]
+    owners = (name, application) if model.leader(application) == name else (name, name)
+    return list(model.store.all("SELECT * FROM secret WHERE owner IN (?, ?) AND owner_kind != 'model'", *owners))
+
+
+def _event(kind: str, secret_id: str, label: str, revision: int | None) -> Event:
+    return Event(kind, secret_id=f"secret:{secret_id}", secret_label=label, secret_revision=revision)

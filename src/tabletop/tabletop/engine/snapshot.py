@@ -1,0 +1,101 @@
+"""Reads from a model what there is to tell a unit."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabletop.engine import secrets
+from tabletop.engine.durations import parse_duration
+from tabletop.engine.lifecycle import Local, Remote, RemoteRelation
+from tabletop.engine.model import Model
+from tabletop.errors import TabletopError
+
+DEFAULT_MODEL_CONFIG: Mapping[str, Any] = {"update-status-hook-interval": "5m", "logging-config": "<root>=DEBUG"}
+
+
+def model_config(model: Model) -> dict[str, Any]:
+    """Return the model's configuration with its defaults."""
+    return {**DEFAULT_MODEL_CONFIG, **json.loads(model.store.value("SELECT config FROM model"))}
+
+
+def update_status_interval(model: Model) -> float:
+    """Return the seconds between two update-status events."""
+    return parse_duration(str(model_config(model)["update-status-hook-interval"]))
+
+
+def local_state(unit: Any) -> Local:
+    """Return what a unit (its row) has been told."""
+    return Local.from_dict(json.loads(unit["local"]))
+
+
+def remote_state(model: Model, unit: Any) -> Remote:
+    """Return what there is to tell a unit (its row)."""
+    store = model.store
+    application = model.application(unit["application"])
+    boots: int = store.value("SELECT boots FROM machine WHERE number = ?", unit["machine"])
+    storage = tuple(row["id"] for row in store.all("SELECT id FROM storage WHERE unit = ? ORDER BY id", unit["name"]))
+    due = unit["update_status"] + update_status_interval(model) <= time.time()
+    return Remote(
+        unit=unit["name"],
+        dying=unit["life"] != "alive",
+        leader=model.leader(unit["application"]) == unit["name"],
+        charm=application["charm_version"],
+        config=application["config_version"],
+        boot=boots,
+        storage=storage,
+        relations=relations_of(model, unit),
+        secret_events=secrets.pending_events(model, unit),
+        update_status_due=due,
+    )
+
+
+def relations_of(model: Model, unit: Any) -> dict[int, RemoteRelation]:
+    """Return a unit's relations, with their members as the unit is to see them."""
+    rows = model.store.all(
+        "SELECT mine.relation, mine.name, relation.life, mine.role, other.application AS remote"
+        " FROM endpoint AS mine JOIN relation ON relation.id = mine.relation"
+        " LEFT JOIN endpoint AS other ON other.relation = mine.relation AND other.application != mine.application"
+        " WHERE mine.application = ?",
+        unit["application"],
+    )
+    found: dict[int, RemoteRelation] = {}
+    for row in rows:
+        remote_app = row["remote"] or unit["application"]
+        versions = model.store.all(
+            "SELECT scope.unit, databag.version FROM scope JOIN unit ON unit.name = scope.unit"
+            " JOIN databag ON databag.relation = scope.relation AND databag.entity = scope.unit"
+            " WHERE scope.relation = ? AND NOT scope.departing AND unit.application = ? AND unit.name != ?",
+            row["relation"],
+            remote_app,
+            unit["name"],
+        )
+        app_version = model.store.value(
+            "SELECT version FROM databag WHERE relation = ? AND entity = ?", row["relation"], remote_app
+        )
+        found[row["relation"]] = RemoteRelation(
+            endpoint=row["name"],
+            remote_app=remote_app,
+            dying=row["life"] != "alive",
+            members={one["unit"]: one["version"] for one in versions},
+            app_version=app_version or 0,
+        )
+    return found
+
+
+def set_model_config(model: Model, values: Mapping[str, Any], reset: Sequence[str]) -> dict[str, Any]:
+    """Change the model's configuration; return what is set in it.
+
+    Raises:
+        TabletopError: a key is unknown or a duration is none.
+    """
+    with model.store.write():
+        given: dict[str, Any] = json.loads(model.store.value("SELECT config FROM model"))
+        for key in (*values, *reset):
+            if key not in DEFAULT_MODEL_CONFIG:
+                raise TabletopError(f'key "{key}" not known: a model here has {", ".join(DEFAULT_MODEL_CONFIG)}')
+        if "update-status-hook-interval" in values:
+            parse_duration(str(values["update-status-hook-interval"]))
+        given = {**{key: value for key, value in given.items() if key not in reset}, **values}
+        model.store.execute("UPDATE model SET config = ?", json.dumps(given))
+    return given

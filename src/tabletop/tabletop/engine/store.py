@@ -1,0 +1,119 @@
+"""The durable state of one model: an SQLite database that a kill -9 or a power cut leaves whole."""
+
+import sqlite3
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+
+class Store:
+    """One connection under one lock.
+
+    Readers hold the lock too, so what they see is consistent; queries take microseconds. Threads that wait for the
+    state to change wait on `wait_for_change`, which a committed `write` ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the database, making it with its tables (mode 0600) if it isn't there."""
+        fresh = not path.exists()
+        if fresh:
+            path.touch(0o600)
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._generation = 0
+        self._depth = 0
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        if fresh:
+            schema = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
+            self._db.executescript(f"BEGIN; {schema} COMMIT;")
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def read(self) -> Generator[None]:
+        """Hold the state still while reading it in several steps."""
+        with self._lock:
+            yield
+
+    @contextmanager
+    def write(self, *, wake: bool = True) -> Generator[None]:
+        """Change the state in one durable step, or not at all if the block raises.
+
+        Blocks nest; the outermost one commits. `wake` False is for changes that no agent acts on.
+        """
+        with self._lock:
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            else:
+                self._db.execute("COMMIT")
+            finally:
+                self._depth = 0
+            if wake:
+                self.notify()
+
+    def notify(self) -> None:
+        """Wake whoever waits for a change."""
+        with self._lock:
+            self._generation += 1
+            self._changed.notify_all()
+
+    @property
+    def generation(self) -> int:
+        """A number that grows with each change that wakes."""
+        with self._lock:
+            return self._generation
+
+    def wait_for_change(self, seen: int, timeout: float | None) -> int:
+        """Wait until the generation differs from the one seen, or for `timeout` seconds; return the present one."""
+        with self._lock:
+            self._changed.wait_for(lambda: self._generation != seen, timeout)
+            return self._generation
+
+    def execute(self, sql: str, *args: object) -> int:
+        """Run a statement inside `write`; return how many rows it touched."""
+        with self._lock:
+            return self._db.execute(sql, args).rowcount
+
+    def all(self, sql: str, *args: object) -> Sequence[sqlite3.Row]:
+        """Return the rows of a query."""
+        with self._lock:
+            return self._db.execute(sql, args).fetchall()
+
+    def one(self, sql: str, *args: object) -> sqlite3.Row | None:
+        """Return the first row of a query, if there is one."""
+        with self._lock:
+            row: sqlite3.Row | None = self._db.execute(sql, args).fetchone()
+            return row
+
+    def value(self, sql: str, *args: object) -> Any:
+        """Return the first column of the first row of a query, or None."""
+        row = self.one(sql, *args)
+        return None if row is None else row[0]
+
+    def next_number(self, counter: str) -> int:
+        """Take the next number of one of the model's counters; inside `write`."""
+        number: int = self.value(f"SELECT {counter} FROM model")  # noqa: S608 - a column's name, from our own code
+        self.execute(f"UPDATE model SET {counter} = {counter} + 1")  # noqa: S608
+        return number

@@ -1,0 +1,93 @@
+"""The end of a hook: what it wrote becomes the model's in one durable step, or is forgotten."""
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+from tabletop.engine import lifecycle, relations, secrets, storage
+from tabletop.engine.hooks import HookContext
+from tabletop.engine.lifecycle import Event
+from tabletop.engine.model import Model
+from tabletop.engine.snapshot import local_state
+
+INSTALLING = "installing charm software"
+
+
+def commit(context: HookContext) -> None:
+    """Commit what a successful hook wrote, and acknowledge its event."""
+    model, store = context.model, context.model.store
+    with store.write():
+        if store.one("SELECT 1 FROM unit WHERE name = ?", context.unit) is None:
+            return
+        versions = _write_databags(context)
+        for secret_id, draft in context.secrets.items():
+            secrets.apply_draft(model, secret_id, draft)
+        if context.ports is not None:
+            store.execute("DELETE FROM opened_port WHERE unit = ?", context.unit)
+            for port in context.ports:
+                store.execute(
+                    "INSERT INTO opened_port (unit, endpoint, protocol, from_port, to_port) VALUES (?, ?, ?, ?, ?)",
+                    context.unit,
+                    port.endpoint,
+                    port.protocol,
+                    port.start,
+                    port.end,
+                )
+        if context.state is not None:
+            store.execute("UPDATE unit SET state = ? WHERE name = ?", json.dumps(context.state), context.unit)
+        for name, count in context.new_storage.items():
+            for _ in range(count):
+                storage.add(model, model.unit(context.unit), name)
+        _acknowledge_own_writes(context, versions)
+        if context.event is not None:
+            acknowledge(model, context.unit, context.event)
+
+
+def acknowledge(model: Model, unit: str, event: Event) -> None:
+    """Note that a unit has been told of an event, by its hook's success or by an operator who skips it; in `write`."""
+    store = model.store
+    row = model.unit(unit)
+    local = lifecycle.acknowledge(local_state(row), event)
+    store.execute("UPDATE unit SET local = ?, op = NULL WHERE name = ?", json.dumps(local.to_dict()), unit)
+    now = time.time()
+    if event.secret_id:
+        secrets.acknowledge(model, unit, event)
+    match event.kind:
+        case "relation-broken" if event.relation_id is not None:
+            relations.leave_scope(model, event.relation_id, unit)
+        case "storage-detaching":
+            store.execute("DELETE FROM storage WHERE id = ?", event.storage_id)
+        case "start" | "update-status":
+            store.execute("UPDATE unit SET update_status = ? WHERE name = ?", now, unit)
+        case _:
+            pass
+    if event.kind == "start" and (row["status"], row["message"]) == ("maintenance", INSTALLING):
+        store.execute("UPDATE unit SET status = 'unknown', message = '', since = ? WHERE name = ?", now, unit)
+
+
+def _write_databags(context: HookContext) -> dict[int, int]:
+    """Commit the databags; return the new version of the application's own in each relation that is still there."""
+    model = context.model
+    versions: dict[int, int] = {}
+    for (relation_id, entity), data in context.databags.items():
+        if model.store.one("SELECT 1 FROM relation WHERE id = ?", relation_id) is None:
+            continue
+        version = relations.write_databag(model, relation_id, entity, data)
+        if entity == context.application:
+            versions[relation_id] = version
+    return versions
+
+
+def _acknowledge_own_writes(context: HookContext, versions: dict[int, int]) -> None:
+    """A leader isn't told of what it wrote to its own application's databag of a peer relation."""
+    row: Any = context.model.unit(context.unit)
+    local = local_state(row)
+    told = dict(local.relations)
+    for relation_id, version in versions.items():
+        relation = context.relations().get(relation_id)
+        if relation_id in told and relation is not None and relation.remote_app == context.application:
+            told[relation_id] = replace(told[relation_id], app_version=version)
+    if told != local.relations:
+        text = json.dumps(replace(local, relations=told).to_dict())
+        context.model.store.execute("UPDATE unit SET local = ? WHERE name = ?", text, context.unit)

@@ -1,0 +1,20 @@
+"""The real daemon on machines that are folders of this host, with short delays."""
+
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from host_machines import HostMachines  # noqa: E402
+
+from tabletop.daemon import run_daemon  # noqa: E402
+from tabletop.engine.model import Settings  # noqa: E402
+from tabletop.paths import Paths  # noqa: E402
+
+SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, juju_directory=None)
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    paths = Paths.from_environment()
+    run_daemon(paths, HostMachines(paths.state / "machines"), SETTINGS)

@@ -1,0 +1,79 @@
+"""Machines that are folders of this host: units run as plain processes, so that tests of the engine need no container."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabletop.errors import TabletopError
+
+_MARK = "TABLETOP_TEST_MACHINE"
+
+
+class HostMachines:
+    """Each machine is a folder under `directory`; it runs while `<folder>/running` exists."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.broken: set[str] = set()
+
+    def create(self, name: str, *, binds: Sequence[object] = (), architecture: str | None = None) -> None:
+        if name in self.broken:
+            raise TabletopError(f"{name} can't be made")
+        (self.directory / name).mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str) -> None:
+        (self.directory / name / "running").touch()
+
+    def stop(self, name: str) -> None:
+        self.end_abandoned(name)
+        (self.directory / name / "running").unlink(missing_ok=True)
+
+    def destroy(self, name: str) -> None:
+        if (self.directory / name).exists():
+            self.stop(name)
+            (self.directory / name).rmdir()
+
+    def is_running(self, name: str) -> bool:
+        return (self.directory / name / "running").exists()
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.{int(name.rpartition('-')[2]) + 10}"
+
+    def leader(self, name: str) -> int | None:
+        return 1 if self.is_running(name) else None
+
+    def root(self, name: str) -> Path:
+        return Path("/")
+
+    def popen(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
+    ) -> "subprocess.Popen[Any]":
+        marked = {**(env or {}), _MARK: str(self.directory / name)}
+        return subprocess.Popen(
+            argv, env=marked, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+
+    def end_abandoned(self, name: str) -> int:
+        mark = f"{_MARK}={self.directory / name}".encode()
+        ended = 0
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    ended += 1
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+        return ended
