@@ -68,7 +68,7 @@ def ensure_image(
     recipe = Recipe.of_host(include, architecture)
     if image := find_image(paths, recipe):
         return image
-    with locked(paths.cache / "build.lock") as lock:
+    with locked(paths.cache / "build.lock", lambda: progress("Base image: waiting for a build under way")) as lock:
         if image := find_image(paths, recipe):
             return image
         return _build(paths, recipe, progress, lock)
@@ -110,6 +110,8 @@ def _bootstrap(partial: Path, root: Path, recipe: Recipe, progress: Progress, lo
         *("--skip=cleanup/apt/lists", "--skip=cleanup/apt/cache"),
         f"--aptopt={write_apt_settings(partial, recipe)}",
         f"--dpkgopt={write_dpkg_settings(partial)}",
+        # Manual pages are left out, but some packages' scripts (a JRE's) put links to theirs and fail without these.
+        """--essential-hook=for n in 1 2 3 4 5 6 7 8; do mkdir -p "$1/usr/share/man/man$n"; done""",
         f"--include={','.join(recipe.packages)}",
         *(recipe.suite, str(root), str(sources)),
     ]

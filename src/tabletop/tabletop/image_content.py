@@ -113,9 +113,6 @@ def furnish(root: Path, recipe: Recipe) -> None:
         target = root / path.lstrip("/")
         if not target.exists():
             _write(target, content, mode=0o600 if "/auth.conf" in path else 0o644)
-    for section in range(1, 10):
-        # Excluded above, yet some packages' scripts put links here.
-        (root / f"usr/share/man/man{section}").mkdir(parents=True, exist_ok=True)
     _trust(root, recipe)
     run(["systemctl", f"--root={root}", "mask", *_MASKED])
     run(["systemctl", f"--root={root}", "set-default", "multi-user.target"])
