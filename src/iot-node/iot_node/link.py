@@ -84,11 +84,14 @@ class Link:
 
     @property
     def room(self) -> int:
-        """Packs that may be published now."""
-        return max(0, self._limit - len(self._tokens))
+        """Packs that may be published now: none while the link is down."""
+        return max(0, self._limit - len(self._tokens)) if self.connected else 0
 
     def publish(self, token: int, payload: bytes) -> None:
-        """Send a pack, or have it sent as soon as the link is up; its outcome comes under ``token``.
+        """Send a pack; its outcome comes under ``token``.
+
+        It is sent again after every break of the connection until the gateway has said what became of it. Publish
+        only where there is room: what is published while paho still connects, it may send out of order.
 
         Raises:
             LinkError: the client can't take it.
