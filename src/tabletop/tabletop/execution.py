@@ -24,7 +24,7 @@ _counter = itertools.count()
 
 
 def command(
-    leader: int, groups: Groups, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, user: str, root: Path
+    leader: int, groups: Groups, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, user: str, passwd: Path
 ) -> list[str]:
     """The host's command line that runs ``argv`` in a machine.
 
@@ -35,13 +35,13 @@ def command(
         env: the environment that the command line itself will be started with.
         cwd: the directory in the machine to run it in.
         user: whose rights it gets, by the machine's own list of users.
-        root: the machine's root directory on the host.
+        passwd: the machine's list of users, as the host sees it.
     """
     directories = [_execution_group(groups.unified), *dict.fromkeys(groups.v1.values())]
     line = ["/bin/sh", "-c", _ENTER, "sh", str(len(directories)), *map(str, directories)]
     line += [_program("nsenter"), f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"]
     if user != "root":
-        line += ["setpriv", f"--reuid={user}", f"--regid={_primary_group(root, user)}", "--init-groups", "--"]
+        line += ["setpriv", f"--reuid={user}", f"--regid={_primary_group(passwd, user)}", "--init-groups", "--"]
     if cwd != "/" or "PWD" in env:
         line += ["env", f"--chdir={cwd}", *(f"{name}={env[name]}" for name in ("PWD", "OLDPWD") if name in env)]
     return [*line, *argv]
@@ -96,8 +96,8 @@ def end_abandoned(machine: Path) -> int:
     return ended
 
 
-def _primary_group(root: Path, user: str) -> str:
-    for line in (root / "etc/passwd").read_text().splitlines():
+def _primary_group(passwd: Path, user: str) -> str:
+    for line in passwd.read_text().splitlines():
         name, _, uid, gid, *_ = line.split(":")
         if user in (name, uid):
             return gid

@@ -22,14 +22,24 @@ def with_machines(text: str, addresses: Mapping[str, str]) -> str:
 def write_machines(root: Path, addresses: Mapping[str, str]) -> None:
     """Renew the names in the hosts file of the machine whose root directory is ``root``."""
     file = root / "etc/hosts"
-    old = file.read_text() if file.exists() else "127.0.0.1 localhost\n"
+    old = file.read_text() if file.is_file() and not file.is_symlink() else "127.0.0.1 localhost\n"
     new = with_machines(old, addresses)
     if new != old:
-        # Replaced whole: a program that reads it meanwhile sees the old names or the new ones.
-        draft = file.with_name(".hosts.tabletop")
-        draft.write_text(new)
-        draft.chmod(0o644)
-        draft.replace(file)
+        write_inside(file, new)
+
+
+def write_inside(file: Path, text: str) -> None:
+    """Write a file of a machine from the host.
+
+    It is replaced whole, so that a reader in the machine sees the old text or the new one; and a symbolic link in its
+    place, which on the host would lead to the host's own file of that name, is not followed.
+    """
+    draft = file.with_name(f".{file.name}.tabletop")
+    draft.unlink(missing_ok=True)
+    with draft.open("x") as stream:
+        stream.write(text)
+    draft.chmod(0o644)
+    draft.replace(file)
 
 
 def for_machines(text: str) -> str:

@@ -174,10 +174,12 @@ class Network:
         if not is_mounted(file):
             file.unlink(missing_ok=True)  # left by a host that keeps /run over a reboot
             run(["ip", "netns", "add", namespace])
+        veth = self.veth(index)
         if _link_exists(INTERFACE, namespace):
+            # The bridge may be a new one, made after someone removed the old one.
+            run(["ip", "link", "set", veth, "master", self.bridge, "up"])
             return
         subnet = self.subnet()
-        veth = self.veth(index)
         mtu = uplink_mtu()
         _batch(
             [

@@ -8,6 +8,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tabletop.hosts_file import write_inside
 from tabletop.image_content import PACKAGES_MOUNT
 from tabletop.mounts import remove_tree
 from tabletop.paths import Paths
@@ -41,9 +42,11 @@ class PackagePool:
         for package in common.glob("*.deb"):
             with contextlib.suppress(FileExistsError):
                 (own / package.name).hardlink_to(package)
-        settings = root / "etc/apt/apt.conf.d/92packages"
-        settings.write_text(f'Dir::Cache::archives "{PACKAGES_MOUNT}/{member}";\n')
+        settings = f'Dir::Cache::archives "{PACKAGES_MOUNT}/{member}";\n'
+        write_inside(root / "etc/apt/apt.conf.d/92packages", settings)
 
-    def leave(self, member: str) -> None:
-        """Take a machine's directory away; what it had downloaded stays in the pool."""
-        remove_tree(self.directory / member)
+
+def leave_pools(paths: Paths, member: str) -> None:
+    """Take a machine's directory away; what it had downloaded stays with the others."""
+    for own in (paths.cache / "packages").glob(f"*/{member}"):
+        remove_tree(own)
