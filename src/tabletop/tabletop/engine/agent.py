@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from tabletop.engine import relations, removal, tasks, transaction
 from tabletop.engine.hooks import HookContext, environment
@@ -110,14 +111,13 @@ class UnitAgent(threading.Thread):
                     now,
                     self.unit,
                 )
-        wanted = application["charm"]
-        if not row["charm"] or (event.kind in ("install", "upgrade-charm") and row["charm"] != wanted):
-            lay_out_charm(model, row["machine"], self.unit, wanted, row["charm"])
-            with store.write():
-                store.execute("UPDATE unit SET charm = ? WHERE name = ?", wanted, self.unit)
         context = HookContext(model, model.unit(self.unit), event)
         started = time.monotonic()
-        outcome = self._dispatch(context, machine["name"])
+        try:
+            self._lay_out(row, application["charm"], event)
+            outcome = self._dispatch(context, machine["name"])
+        except (TabletopError, OSError) as error:
+            outcome = Outcome(-1, "", str(error))
         took = time.monotonic() - started
         name = event.hook_name
         if context.reboot == "now":
@@ -130,8 +130,16 @@ class UnitAgent(threading.Thread):
         else:
             self._log("DEBUG", _UNITER, f'hook "{name}" took {took:.3f} s')
             self._fail(event, attempts, outcome)
+            return
         if context.reboot:
             _reboot(model, row["machine"])
+
+    def _lay_out(self, row: Any, wanted: str, event: Event) -> None:
+        """Give the unit (its row) its charm's files, if it has none or is to get others."""
+        if not row["charm"] or (event.kind in ("install", "upgrade-charm") and row["charm"] != wanted):
+            lay_out_charm(self._model, row["machine"], self.unit, wanted, row["charm"])
+            with self._model.store.write():
+                self._model.store.execute("UPDATE unit SET charm = ? WHERE name = ?", wanted, self.unit)
 
     def _dispatch(self, context: HookContext, machine: str) -> Outcome | None:
         """Run the charm's program for the hook; None if it has none."""
@@ -163,8 +171,6 @@ class UnitAgent(threading.Thread):
                 on_line=on_line,
                 on_start=on_start,
             )
-        except (TabletopError, OSError) as error:
-            return Outcome(-1, "", f"{error}")
         finally:
             del model.contexts[context.id]
 

@@ -177,6 +177,19 @@ def actions(model: Model, app: str) -> dict[str, Any]:
     }
 
 
+def forget_files(model: Model) -> None:
+    """Remove the charms and resources that nothing uses any more; only while no command runs."""
+    store = model.store
+    charms = {row[0] for row in store.all("SELECT charm FROM application UNION SELECT charm FROM unit")}
+    resources = {row[0] for row in store.all("SELECT sha256 FROM resource")}
+    for path in (model.directory / "charms").iterdir():
+        if path.stem not in charms:
+            path.unlink()
+    for path in (model.directory / "resources").iterdir():
+        if path.name not in resources:
+            path.unlink()
+
+
 def _check_options(charm: CharmFile, values: Mapping[str, Any]) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for name, value in values.items():

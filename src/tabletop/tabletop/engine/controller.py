@@ -86,6 +86,8 @@ class Controller:
         with self._lock:
             if name in self._runners:
                 raise TabletopError(f'failed to create new model: model "{name}" already exists')
+            if (self._directory / name).exists():
+                raise TabletopError(f'model "{name}" is being destroyed; try again when it is gone')
             Model.create(self._directory / name, name)
             model = Model(self._directory / name, self._machines, self._settings)
             self._runners[name] = ModelRunner(model, self._slots)

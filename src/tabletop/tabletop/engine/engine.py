@@ -3,9 +3,10 @@
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable
 
-from tabletop.engine import tasks
+from tabletop.engine import applications, tasks
 from tabletop.engine.agent import UnitAgent
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.model import Model
@@ -53,22 +54,14 @@ class ModelRunner:
 
     def stop(self) -> None:
         """Stop the agents; hooks that run go on in their machines, and run again when the model is resumed."""
-        with self._lock:
-            threads = [*self._agents.values(), *self._keepers.values()]
-            for thread in threads:
-                thread.stop()
-        for thread in threads:
-            thread.join(_JOIN)
+        self._stop(kill=False)
 
     def destroy(self, progress: Callable[[str], None]) -> None:
         """Remove the model with its machines, without letting its units run their last hooks."""
         model, store = self.model, self.model.store
         with store.write():
             store.execute("UPDATE model SET life = 'dying'")
-        for context in list(model.contexts.values()):
-            if context.kill is not None:
-                context.kill()
-        self.stop()
+        self._stop(kill=True)
         for row in store.all("SELECT name FROM machine ORDER BY number"):
             progress(f"destroying machine {row['name']}")
             model.machines.destroy(row["name"])
@@ -77,6 +70,18 @@ class ModelRunner:
         shutil.rmtree(gone, ignore_errors=True)
         model.directory.rename(gone)
         shutil.rmtree(gone)
+
+    def _stop(self, *, kill: bool) -> None:
+        with self._lock:
+            threads = [*self._agents.values(), *self._keepers.values()]
+            for thread in threads:
+                thread.stop()
+        for context in list(self.model.contexts.values()):
+            if kill and context.kill is not None:
+                context.kill()
+        deadline = time.monotonic() + _JOIN
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _recover(self) -> None:
         """End what a dead daemon was waiting for; the hooks among it run again, and actions are over."""
@@ -94,3 +99,4 @@ class ModelRunner:
                     store.execute("UPDATE machine SET state = 'down' WHERE number = ?", row["number"])
         with store.write():
             tasks.abort_running(model, "tabletop ended while it ran")
+        applications.forget_files(model)

@@ -167,7 +167,7 @@ def environment(context: HookContext) -> dict[str, str]:
         "JUJU_AGENT_SOCKET_ADDRESS": f"{base}/agent.socket",
         "JUJU_AGENT_SOCKET_NETWORK": "unix",
         "JUJU_API_ADDRESSES": "",
-        "JUJU_AVAILABILITY_ZONE": "tabletop",
+        "JUJU_AVAILABILITY_ZONE": "",
         "JUJU_CONTEXT_ID": context.id,
         "JUJU_HOOK_NAME": event.hook_name if event else "",
         "JUJU_MACHINE_ID": str(context.machine),

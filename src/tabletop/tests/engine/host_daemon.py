@@ -6,11 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from host_machines import HostMachines  # noqa: E402
+from host_machines import HostMachines
 
-from tabletop.daemon import run_daemon  # noqa: E402
-from tabletop.engine.model import Settings  # noqa: E402
-from tabletop.paths import Paths  # noqa: E402
+from tabletop.daemon import run_daemon
+from tabletop.engine.model import Settings
+from tabletop.paths import Paths
 
 SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, juju_directory=None)
 

@@ -72,7 +72,7 @@ def status_set(call: Call) -> str:
         else:
             table, name = "unit", context.unit
         store.execute(
-            f"UPDATE {table} SET since = iif(status IS ? AND message = ?, since, ?), status = ?, message = ?"  # noqa: S608
+            f"UPDATE {table} SET since = CASE WHEN status IS ? AND message = ? THEN since ELSE ? END, status = ?, message = ?"  # noqa: S608
             " WHERE name = ?",
             status,
             message,
@@ -148,7 +148,7 @@ def resource_get(call: Call) -> str:
     relative = f"agents/{tag}/resources/{name}/{row['filename'] or name}"
     target = model.machine_directory(context.machine) / relative
     source = model.resource_path(row["sha256"])
-    if not (target.exists() and (target.samefile(source) or target.stat().st_size == row["size"])):
+    if not (target.exists() and target.samefile(source)):
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{target.name}.new")
         draft.unlink(missing_ok=True)
