@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from iot_gateway.errors import OutboxError
+from iot_gateway.errors import OutboxError, OutboxFullError
 from iot_gateway.interfaces import Frame, Outbox, Position, Source
 
 logger = logging.getLogger(__name__)
 
-FRAME_ENTRIES = 500
-"""Entries in one frame at most: what has to be read again when a batch ends in the middle of it."""
+FRAME_ENTRIES, FRAME_BYTES = 500, 64 * 1024
+"""A frame is closed at whichever comes first: it is what has to be read again when a batch ends in its middle."""
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 """Waits between attempts while the outbox is full or the disk refuses; the last is repeated."""
 
@@ -71,33 +71,46 @@ class Committer:
         lines, tokens, then, size = self._lines, self._tokens, self._then, self._gathered_bytes
         self._begin()
         if lines:
-            await self._append(
-                [
-                    Frame(len(part), b"\n".join(part) + b"\n")
-                    for part in (lines[at : at + FRAME_ENTRIES] for at in range(0, len(lines), FRAME_ENTRIES))
-                ]
-            )
+            await self._append(_frames(lines))
         self.waiting_bytes -= size
         for source, acknowledged in tokens.items():
             source.acknowledge(acknowledged)
         for call in then:
             call(self._outbox.tail)
-        self.on_commit()
         self._on_drained()
 
     async def _append(self, frames: list[Frame]) -> None:
         attempts = 0
-        while True:
+        stored = 0
+        count = len(frames)
+        while stored < len(frames):
             try:
-                await self._outbox.append(frames)
+                await self._outbox.append(frames[stored : stored + count])
             except OutboxError as error:
-                if str(error) != self.refusal:
+                if isinstance(error, OutboxFullError) and count > 1:
+                    # All that waited may be more than there is room for, even in an outbox that runs empty again
+                    # and again: then it goes in piece by piece.
+                    count = 1
+                    continue
+                if not self.refusal:
                     logger.error("%s: nothing more is acknowledged until there is room", error)
                 self.refusal = str(error)
                 await asyncio.sleep(RETRY_SECONDS[min(attempts, len(RETRY_SECONDS) - 1)])
                 attempts += 1
             else:
-                if self.refusal:
-                    logger.info("storing again, after %d attempts", attempts)
-                    self.refusal = None
-                return
+                stored += count
+                self.on_commit()
+        if self.refusal:
+            logger.info("storing again, after %d attempts", attempts)
+            self.refusal = None
+
+
+def _frames(lines: list[bytes]) -> list[Frame]:
+    frames: list[Frame] = []
+    begin = size = 0
+    for index, line in enumerate(lines):
+        size += len(line) + 1
+        if size >= FRAME_BYTES or index - begin + 1 >= FRAME_ENTRIES or index + 1 == len(lines):
+            frames.append(Frame(index + 1 - begin, b"\n".join(lines[begin : index + 1]) + b"\n"))
+            begin, size = index + 1, 0
+    return frames

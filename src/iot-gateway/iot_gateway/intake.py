@@ -10,6 +10,8 @@ from iot_gateway.probes import NODE, Probes
 from iot_telemetry import MalformedPayloadError, senml
 from iot_telemetry.reading import line
 
+MAX_PAYLOAD = 256 * 1024
+"""Bytes; also the limit that the charm gives the broker at the gateway, so that a larger one is refused there."""
 HIGH_WATER = 4 * 2**20
 """Bytes of payload that may wait for the disk; above it listeners are told to pause."""
 
@@ -37,7 +39,7 @@ class RelayIntake(Intake):
         except MalformedPayloadError as error:
             self.malformed += 1
             committer = self.dead_letters
-            lines = [DeadLetter(error.reason, topic, now, payload).to_line()]
+            lines = [DeadLetter(error.reason, topic, now, payload[:MAX_PAYLOAD]).to_line()]
         committer.add(lines, len(payload), source, token)
         if node == NODE:
             self._follow(committer, payload, now)
@@ -48,6 +50,10 @@ class RelayIntake(Intake):
     def _lines(self, node: str, payload: bytes, now: float) -> list[bytes]:
         if not node:
             raise MalformedPayloadError("the topic names no node")
+        if len(payload) > MAX_PAYLOAD:
+            raise MalformedPayloadError(
+                f"{len(payload)} bytes, at most {MAX_PAYLOAD} are allowed; the rest is not kept"
+            )
         site, gateway = self.site, self.gateway
         lines: list[bytes] = []
         for name, measured, unit, value, text, flag, seq in senml.decode(payload, now):

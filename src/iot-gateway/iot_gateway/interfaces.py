@@ -71,6 +71,10 @@ class Listener(ABC):
         """Listen until cancelled; come back from every fault of the transport with a back-off."""
 
     @abstractmethod
+    def quiesce(self) -> None:
+        """Take no more payloads; acknowledgements of those taken still go out. What follows is the end of ``run``."""
+
+    @abstractmethod
     def status(self) -> dict[str, Any]:
         """Return at least ``connected`` (bool) and ``error`` (str or None)."""
 

@@ -124,7 +124,7 @@ def dead_letter_wrap(site: str, gateway: str) -> Wrap:
             headers={
                 "reason": letter.reason,
                 "topic": letter.topic,
-                "received": letter.received,
+                "received": round(letter.received * 1000),  # milliseconds: AMQP tables written by pika have no floats
                 "site": site,
                 "gateway": gateway,
             },

@@ -124,12 +124,20 @@ class Relay:
     async def _leave(self) -> None:
         """Stop taking, store what was taken, give what is on its way a moment to be confirmed."""
         logger.info("stopping")
-        await self._cancel(*(name for name in self._tasks if name.startswith("listener ")))
-        # A commit may be under way, or wait for a disk that is full; what is not acknowledged comes again.
+        await self._stop_listeners(*self._listeners)
+        await asyncio.gather(*(forwarder.drain(DRAIN_SECONDS) for forwarder in self._forwarders.values()))
+
+    async def _stop_listeners(self, *names: str) -> None:
+        """Stop listeners, in this order: no more payloads, those taken stored and acknowledged, connection closed.
+
+        So nothing comes twice because of it, unless the disk is full: then it is not waited for.
+        """
+        for name in names:
+            self._listeners[name].quiesce()
         deadline = time.monotonic() + DRAIN_SECONDS
         while self._intake.waiting_bytes and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        await asyncio.gather(*(forwarder.drain(DRAIN_SECONDS) for forwarder in self._forwarders.values()))
+        await self._cancel(*(f"listener {name}" for name in names))
 
     def stop(self) -> None:
         """Have :meth:`run` end."""
@@ -185,8 +193,9 @@ class Relay:
         for name in old.listeners.keys() | new.listeners.keys():
             if old.listeners.get(name) == new.listeners.get(name):
                 continue
-            await self._cancel(f"listener {name}")
-            self._listeners.pop(name, None)
+            if name in self._listeners:
+                await self._stop_listeners(name)
+                del self._listeners[name]
             if name in new.listeners:
                 self._listeners[name] = self._make_listener(new, name)
                 self._start(f"listener {name}", self._listeners[name].run())
@@ -205,6 +214,7 @@ class Relay:
             "dead_letters_total": outboxes[DEAD_LETTERS]["confirmed_total"] + outboxes[DEAD_LETTERS]["entries"],
             "confirmed": self._forwarders[TELEMETRY].confirmed,
             "behind_seconds": outboxes[TELEMETRY]["oldest_seconds"],
+            "waiting_bytes": intake.waiting_bytes,
             "refusal": intake.telemetry.refusal or intake.dead_letters.refusal,
             "listeners": {name: listener.status() for name, listener in self._listeners.items()},
             "outbox": outboxes,

@@ -135,7 +135,7 @@ class DiskOutbox(interfaces.Outbox):
         now = time.time_ns() // 1_000_000
         data = b"".join([layout.pack(frame, now) for frame in frames])
         if sum(self._sizes.values()) + len(data) > self._options.max_bytes:
-            raise OutboxFullError(f"{self._directory} holds {sum(self._sizes.values())} bytes, all that it may")
+            raise OutboxFullError(f"{self._directory} is full: it may hold {self._options.max_bytes} bytes")
         try:
             segment, end = await self._in(self._appender, self._write, data)
         except OSError as error:

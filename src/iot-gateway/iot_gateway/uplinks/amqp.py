@@ -240,8 +240,9 @@ def _describe(error: BaseException) -> str:
     inner: BaseException = error
     while True:
         attempts: Any = getattr(inner, "exceptions", None)
-        cause: Any = attempts[-1] if attempts else getattr(inner, "exception", None) or inner.__cause__
-        if not isinstance(cause, BaseException):
+        inside: list[Any] = [*(attempts or ()), getattr(inner, "exception", None), *inner.args, inner.__cause__]
+        causes = [cause for cause in inside if isinstance(cause, BaseException)]
+        if not causes:
             break
-        inner = cause
+        inner = causes[-1] if attempts else causes[0]
     return str(inner) or type(inner).__name__

@@ -49,7 +49,7 @@ class MqttConnection(asyncio.Protocol):
         self._rest = b""
         self._nodes: dict[bytes, tuple[str, str]] = {}
         self._session_kept = False
-        self._paused = False
+        self._paused = self._quiet = False
         self._last_heard = loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -132,10 +132,15 @@ class MqttConnection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read again."""
-        if self._transport is not None and self._paused and not self._transport.is_closing():
+        if self._transport is not None and self._paused and not self._quiet and not self._transport.is_closing():
             self._paused = False
             self._last_heard = asyncio.get_running_loop().time()
             self._transport.resume_reading()
+
+    def quiesce(self) -> None:
+        """Read no more, for good; PUBACKs still go out."""
+        self._quiet = True
+        self.pause()
 
     def ping(self) -> None:
         """Keep the connection alive, or give it up if the broker has been silent for two intervals."""
@@ -175,6 +180,7 @@ class MqttListener(interfaces.Listener):
         self._connected = False
         self._error: str | None = None
         self._connections = 0
+        self._connection: MqttConnection | None = None
 
     async def run(self) -> None:
         """Connect, serve, and connect again."""
@@ -205,6 +211,7 @@ class MqttListener(interfaces.Listener):
             logger.info("MQTT: subscribed to %s/# at %s:%d", options.topic_prefix, options.host, options.port)
             self._connected, self._error = True, None
             self._connections += 1
+            self._connection = connection
             backoff.reset()
             while not connection.closed.done():
                 await asyncio.wait((connection.closed,), timeout=options.keepalive / 2)
@@ -214,8 +221,14 @@ class MqttListener(interfaces.Listener):
             raise ListenerError(f"no answer from {options.host}:{options.port}") from error
         finally:
             self._connected = False
+            self._connection = None
             if connection is not None:
                 connection.disconnect()
+
+    def quiesce(self) -> None:
+        """Read no more from the broker; what it delivers after this stays its own to deliver again."""
+        if self._connection is not None:
+            self._connection.quiesce()
 
     def status(self) -> dict[str, Any]:
         """Return ``connected``, ``error``, ``connections`` (since the start)."""

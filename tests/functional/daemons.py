@@ -1,0 +1,216 @@
+"""Real daemons as child processes, each with its own ports and directory, for the tests and the benchmarks.
+
+The distribution's own services are neither used nor touched. A daemon dies with the process that started it.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pika
+
+RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_PR_SET_PDEATHSIG = 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout} s")
+        time.sleep(0.02)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def needed(program: str, package: str) -> str:
+    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise FileNotFoundError(f"{program} is needed: apt-get install {package}")
+    return found
+
+
+class Daemon:
+    """A process that can be stopped, killed and started again."""
+
+    def __init__(self, directory: Path, command: Sequence[str], environment: Mapping[str, str] | None = None):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.log = directory / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._command = list(command)
+        self._environment = {**os.environ, **(environment or {})}
+
+    def ready(self) -> bool:
+        raise NotImplementedError
+
+    def start(self, timeout: float = 40) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        process = self.process
+
+        def up() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(
+                    f"{self._command[0]} ended with {process.returncode}:\n{self.log.read_text()[-3000:]}"
+                )
+            return self.ready()
+
+        wait_until(up, timeout, f"start of {self._command[0]} (log: {self.log})")
+
+    def _end(self, number: signal.Signals, timeout: float) -> int:
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+            self.process = None
+
+    def stop(self, timeout: float = 30) -> int:
+        return self._end(signal.SIGTERM, timeout)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL, 10)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+
+class Mosquitto(Daemon):
+    """A mosquitto with users; ``configuration`` is given the port and the directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        users: Mapping[str, str],
+        acl: str,
+        *,
+        extra: str = "max_inflight_messages 2000\nmax_queued_messages 0\n",
+    ):
+        self.port = free_port()
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "acl").write_text(acl)
+        passwords = directory / "passwords"
+        passwords.write_text("".join(f"{user}:{password}\n" for user, password in users.items()))
+        passwords.chmod(0o600)
+        subprocess.run([needed("mosquitto_passwd", "mosquitto"), "-U", passwords], check=True, timeout=30)
+        configuration = directory / "mosquitto.conf"
+        configuration.write_text(
+            f"""listener {self.port} 127.0.0.1
+allow_anonymous false
+password_file {passwords}
+acl_file {directory / "acl"}
+persistence true
+persistence_location {directory}/
+user root
+{extra}"""
+        )
+        super().__init__(directory, [needed("mosquitto", "mosquitto"), "-c", str(configuration)])
+
+    def ready(self) -> bool:
+        return answers(self.port)
+
+
+class RabbitMq(Daemon):
+    """A RabbitMQ node of its own: name, ports, database, cookie and port mapper."""
+
+    USER, PASSWORD, VHOST = "tests", "tests-password", "/"
+
+    def __init__(self, directory: Path):
+        needed("rabbitmq-server", "rabbitmq-server")
+        self.port = free_port()
+        self._epmd_port = free_port()
+        directory.mkdir(parents=True, exist_ok=True)
+        configuration = directory / "rabbitmq.conf"
+        configuration.write_text(
+            f"""listeners.tcp.1 = 127.0.0.1:{self.port}
+default_user = {self.USER}
+default_pass = {self.PASSWORD}
+disk_free_limit.absolute = 100MB
+log.console.level = warning
+log.file = false
+log.console = true
+"""
+        )
+        plugins = directory / "enabled_plugins"
+        plugins.write_text("[].\n")
+        super().__init__(
+            directory,
+            [str(RABBITMQ_SERVER)],
+            {
+                "HOME": str(directory),  # of the Erlang cookie
+                "ERL_EPMD_PORT": str(self._epmd_port),
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODENAME": f"tests-{self.port}@localhost",
+                "RABBITMQ_NODE_PORT": str(self.port),
+                "RABBITMQ_DIST_PORT": str(free_port()),
+                "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+                "RABBITMQ_LOG_BASE": str(directory / "logs"),
+                "RABBITMQ_CONFIG_FILE": str(configuration),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+                "RABBITMQ_PID_FILE": str(directory / "pid"),
+                # Two schedulers' worth of busy waiting is not worth it next to everything else on this machine.
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+            },
+        )
+
+    def ready(self) -> bool:
+        if not answers(self.port):
+            return False
+        try:
+            self.connect().close()
+        except (pika.exceptions.AMQPError, OSError):
+            return False
+        return True
+
+    def connect(self) -> pika.BlockingConnection:
+        credentials = pika.PlainCredentials(self.USER, self.PASSWORD)
+        return pika.BlockingConnection(
+            pika.ConnectionParameters("127.0.0.1", self.port, self.VHOST, credentials, socket_timeout=5)
+        )
+
+    def close(self) -> None:
+        """Stop the node for good, and the port mapper that it started."""
+        self.stop()
+        environment = {**os.environ, "ERL_EPMD_PORT": str(self._epmd_port)}
+        subprocess.run(
+            [needed("epmd", "erlang-base"), "-kill"], env=environment, capture_output=True, check=False, timeout=10
+        )

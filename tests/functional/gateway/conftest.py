@@ -1,0 +1,57 @@
+"""The gateway's daemons: RabbitMQ and mosquitto once for all tests, a relay with queues of its own for each."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemons import Mosquitto, RabbitMq
+from relay_rig import ACL, USERS, Node, Rig
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    broker = RabbitMq(tmp_path_factory.mktemp("rabbitmq"))
+    broker.start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path / "mosquitto", USERS, ACL)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path, rabbitmq: RabbitMq, mosquitto: Mosquitto) -> Iterator[Callable[..., Rig]]:
+    """Makes rigs; their relays are not started yet."""
+    made: list[Rig] = []
+
+    def make(**settings: Any) -> Rig:
+        rig = Rig(tmp_path / f"relay-{next(_numbers)}", rabbitmq, mosquitto, **settings)
+        made.append(rig)
+        return rig
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """A rig whose relay runs and is connected at both ends."""
+    made = make_rig()
+    made.relay.start()
+    made.wait_for(lambda s: s["listeners"]["mqtt"]["connected"] and s["uplink"]["connected"], "a connected relay")
+    return made
+
+
+@pytest.fixture
+def node(mosquitto: Mosquitto) -> Node:
+    return Node(mosquitto.port)

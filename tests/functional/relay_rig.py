@@ -1,0 +1,243 @@
+"""A relay between a real mosquitto and a real RabbitMQ, a node that publishes, and an account of what arrived."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pika
+from daemons import Daemon, Mosquitto, RabbitMq, wait_until
+
+from iot_gateway import status
+from iot_gateway.errors import NotRunningError
+from iot_telemetry import Reading, batch, senml
+from iot_telemetry.accounting import Account, NodeReport
+
+RELAY_USER, RELAY_PASSWORD = "iot-gateway", "relay-password"
+NODE, NODE_PASSWORD = "node-1", "node-password"
+USERS = {RELAY_USER: RELAY_PASSWORD, NODE: NODE_PASSWORD}
+ACL = f"user {RELAY_USER}\ntopic read telemetry/#\nuser {NODE}\ntopic write telemetry/{NODE}\ntopic write telemetry/{NODE}/#\n"
+BATCH, WINDOW = 100, 4
+BOUND = BATCH * WINDOW
+"""Readings that one kill may have sent twice."""
+
+
+class RelayProcess(Daemon):
+    """``iot-gateway run`` with a configuration in its directory."""
+
+    def __init__(self, directory: Path, settings: str, secrets: str):
+        self.config = directory / "config.toml"
+        self.socket = directory / "status.sock"
+        super().__init__(directory, [sys.executable, "-m", "iot_gateway", "run", "--config", str(self.config)])
+        self.configure(settings)
+        path = directory / "secrets.toml"
+        path.touch(0o600)
+        path.write_text(secrets)
+
+    def configure(self, settings: str) -> None:
+        self.config.write_text(settings)
+
+    def ready(self) -> bool:
+        try:
+            return self.status()["gateway"] != ""
+        except NotRunningError:
+            return False
+
+    def status(self) -> dict[str, Any]:
+        return status.ask(self.socket)
+
+    def resources(self) -> tuple[float, float]:
+        """Return the CPU seconds it used and its resident memory in MB."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class Node:
+    """A node that publishes at QoS 1, with paho: not our codec. It counts from 0 over all its publishing."""
+
+    def __init__(self, port: int, user: str = NODE, password: str = NODE_PASSWORD):
+        self.user = user
+        self.sent = 0
+        self._unacknowledged = threading.Semaphore(500)
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=user)
+        self._client.username_pw_set(user, password)
+        self._client.max_inflight_messages_set(500)
+        self._client.on_publish = lambda *_: self._unacknowledged.release()
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def payload(self, records: int = 1, *, padding: int = 0) -> bytes:
+        now = time.time()
+        made = [
+            senml.SenmlRecord(f"{self.user}/temperature", now, "Cel", 20.0 + index % 10 / 10, seq=self.sent + index)
+            for index in range(records)
+        ]
+        if padding:
+            made = [record._replace(value=None, text="x" * padding) for record in made]
+        self.sent += records
+        return senml.encode(made, base_name=f"{self.user}/", base_time=now)
+
+    def publish(self, payload: bytes, topic: str | None = None) -> None:
+        """Publish as soon as fewer than 500 messages are unacknowledged."""
+        assert self._unacknowledged.acquire(timeout=60), "the broker acknowledges nothing"
+        self._client.publish(topic or f"telemetry/{self.user}", payload, qos=1)
+
+    def send(self, messages: int, *, rate: float | None = None, padding: int = 0) -> None:
+        begin = time.monotonic()
+        for index in range(messages):
+            self.publish(self.payload(padding=padding))
+            if rate and (ahead := index / rate - (time.monotonic() - begin)) > 0.005:
+                time.sleep(ahead)
+
+    def close(self) -> None:
+        """Wait for the last acknowledgement and leave."""
+        for _ in range(500):
+            assert self._unacknowledged.acquire(timeout=60), "the broker acknowledges nothing"
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Rig:
+    """Everything between a node and the queue."""
+
+    def __init__(self, directory: Path, rabbitmq: RabbitMq, mosquitto: Mosquitto, **settings: Any):
+        self.directory = directory
+        self.rabbitmq = rabbitmq
+        self.mosquitto = mosquitto
+        self.names = {"telemetry": f"{directory.name}.telemetry", "dead-letters": f"{directory.name}.dead-letters"}
+        self.settings = settings
+        self.relay = RelayProcess(
+            directory,
+            self.text(),
+            f"""
+[listeners.mqtt]
+password = "{RELAY_PASSWORD}"
+[uplink]
+password = "{RabbitMq.PASSWORD}"
+""",
+        )
+        self.declare()
+
+    def text(self, **changes: Any) -> str:
+        """Return the relay's configuration; ``changes`` win over what the rig was made with."""
+        chosen = {
+            "site": "site-1",
+            "gateway": "gateway-0",
+            "batch": f"{{readings = {BATCH}, age_ms = 100, window = {WINDOW}}}",
+            "outbox": f'{{directory = "{self.directory}/outbox"}}',
+            "username": RELAY_USER,
+            **self.settings,
+            **changes,
+        }
+        return f"""
+site = "{chosen["site"]}"
+gateway = "{chosen["gateway"]}"
+log_level = "INFO"
+secrets_file = "secrets.toml"
+status_socket = "{self.directory}/status.sock"
+batch = {chosen["batch"]}
+outbox = {chosen["outbox"]}
+[listeners.mqtt]
+port = {self.mosquitto.port}
+username = "{chosen["username"]}"
+client_id = "{self.directory.name}"
+[uplink]
+host = "127.0.0.1"
+port = {self.rabbitmq.port}
+username = "{RabbitMq.USER}"
+exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.names["dead-letters"]}" }}
+"""
+
+    @contextlib.contextmanager
+    def channel(self) -> Iterator[Any]:
+        with contextlib.closing(self.rabbitmq.connect()) as connection:
+            yield connection.channel()
+
+    def declare(self) -> None:
+        """What the broker's charm declares, under names of this rig's own."""
+        with self.channel() as channel:
+            for name, kind in zip(self.names.values(), ("topic", "fanout"), strict=True):
+                channel.exchange_declare(name, kind, durable=True)
+                channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
+                channel.queue_bind(name, name, "#")
+
+    def delete(self) -> None:
+        with self.channel() as channel:
+            for name in self.names.values():
+                channel.queue_delete(name)
+                channel.exchange_delete(name)
+
+    def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait until the relay's status meets a condition; return that status."""
+        seen: dict[str, Any] = {}
+
+        def met() -> bool:
+            try:
+                seen.update(self.relay.status())
+            except NotRunningError:
+                return False
+            return bool(condition(seen))
+
+        try:
+            wait_until(met, timeout, what)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; {seen}\n{self.relay.log.read_text()[-2000:]}") from error
+        return seen
+
+    def wait_until_empty(self, timeout: float = 40) -> dict[str, Any]:
+        """Wait until the broker at the gateway holds nothing for the relay and the outbox nothing for the uplink."""
+        last = -1
+
+        def drained(seen: dict[str, Any]) -> bool:
+            nonlocal last
+            quiet = last == seen["received"]
+            last = seen["received"]
+            connected = seen["listeners"]["mqtt"]["connected"] and seen["uplink"]["connected"]
+            empty = not seen["waiting_bytes"] and not any(lane["entries"] for lane in seen["outbox"].values())
+            if not (quiet and connected and empty):
+                return False
+            time.sleep(0.3)  # what mosquitto has, it delivers at once
+            return self.relay.status()["received"] == last
+
+        return self.wait_for(drained, "an empty outbox", timeout)
+
+    def messages(self, lane: str) -> list[tuple[Any, bytes]]:
+        """Take all messages off a lane's queue."""
+        taken: list[tuple[Any, bytes]] = []
+        with self.channel() as channel:
+            while True:
+                method, properties, body = channel.basic_get(self.names[lane], auto_ack=True)
+                if method is None:
+                    return taken
+                taken.append((properties, body))
+
+    def readings(self) -> list[Reading]:
+        """Take all readings off the queue."""
+        return [
+            Reading.from_line(line)
+            for properties, body in self.messages("telemetry")
+            for line in batch.decode(body, properties.content_encoding or "identity")
+        ]
+
+    def account(self) -> dict[str, NodeReport]:
+        """Take all readings off the queue and count them."""
+        account = Account()
+        for reading in self.readings():
+            account.add(reading)
+        return account.report()
+
+    def reload(self, text: str) -> None:
+        self.relay.configure(text)
+        self.relay.signal(signal.SIGHUP)
+
+    def close(self) -> None:
+        self.relay.stop()
+        self.delete()
