@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 MAX_IN_FLIGHT: Final = 20
 """Unacknowledged packs: what mosquitto takes at once by default (MQTT 5, Receive Maximum)."""
 _KEEPALIVE_S = 30
+_LINK_IS_UP: Final = 0
+"""In the place of a message identifier, which is never 0 (MQTT 5, section 2.2.1)."""
 _FIRST_DELAY_S, _LAST_DELAY_S = 1, 30
 
 
@@ -103,7 +105,10 @@ class Link:
         self._tokens[info.mid] = token
 
     def outcomes(self, timeout: float) -> list[Outcome]:
-        """Wait up to ``timeout`` seconds for an outcome, and return all that are there."""
+        """Wait up to ``timeout`` seconds for an outcome, and return all that are there.
+
+        The wait also ends, with none, when the link comes up.
+        """
         found: list[Outcome] = []
         deadline = time.monotonic() + timeout
         while True:
@@ -111,6 +116,8 @@ class Link:
                 left = 0.0 if found else max(0.0, deadline - time.monotonic())
                 mid, refusal = self._acknowledged.get(timeout=left) if left else self._acknowledged.get_nowait()
             except queue.Empty:
+                return found
+            if mid == _LINK_IS_UP:
                 return found
             token = self._tokens.pop(mid, None)
             if token is not None:
@@ -127,6 +134,7 @@ class Link:
         self._limit = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
         self.connected = True
         self.problem = ""
+        self._acknowledged.put((_LINK_IS_UP, None))
         logger.info("connected to %s", self.where)
 
     def _on_connect_fail(self, _: mqtt.Client, __: Any) -> None:
