@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-import pika
 from daemons import Daemon, Mosquitto, RabbitMq, wait_until
 
 from iot_gateway import status
@@ -22,7 +21,12 @@ from iot_telemetry.accounting import Account, NodeReport
 RELAY_USER, RELAY_PASSWORD = "iot-gateway", "relay-password"
 NODE, NODE_PASSWORD = "node-1", "node-password"
 USERS = {RELAY_USER: RELAY_PASSWORD, NODE: NODE_PASSWORD}
-ACL = f"user {RELAY_USER}\ntopic read telemetry/#\nuser {NODE}\ntopic write telemetry/{NODE}\ntopic write telemetry/{NODE}/#\n"
+ACL = f"""user {RELAY_USER}
+topic read telemetry/#
+user {NODE}
+topic write telemetry/{NODE}
+topic write telemetry/{NODE}/#
+"""
 BATCH, WINDOW = 100, 4
 BOUND = BATCH * WINDOW
 """Readings that one kill may have sent twice."""

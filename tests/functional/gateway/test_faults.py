@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from daemons import Mosquitto, RabbitMq
-from relay_rig import BOUND, NODE, Node, Rig
+from relay_rig import BOUND, Node, Rig
 
 from iot_telemetry.accounting import NodeReport
 

@@ -1,0 +1,112 @@
+"""Daemons that ship inside a charm: Python packages of the charm's own virtual environment.
+
+They are copied out of the charm, so that a refresh of the charm, which replaces its folder, never changes the code
+under a running daemon. A unit runs ``/usr/bin/python3 -m <module>`` with ``PYTHONPATH=/opt/<name>``.
+"""
+
+import compileall
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from iot_charm.errors import DistributionError
+from iot_charm.files import ensure_file, remove
+
+logger = logging.getLogger(__name__)
+
+PREFIX = Path("/opt")
+PYTHON = "/usr/bin/python3"
+_SOURCE = ".source"
+"""Names what an installation was copied from, so that nothing need be read again to see that it is current."""
+
+
+def ensure_python_workload(name: str, charm_dir: Path, *, prefix: Path = PREFIX) -> bool:
+    """Install the packages of the charm's virtual environment as ``<prefix>/<name>``.
+
+    ``<prefix>/<name>`` is a symbolic link to ``<name>-<hash of the packages>``. The installation that it pointed to
+    before stays until the next one, for the daemon that still runs from it.
+
+    Args:
+        name: of the daemon.
+        charm_dir: the charm's folder, which holds ``venv``.
+        prefix: where installations are.
+
+    Returns:
+        Whether the link now points to other code; the daemon then needs a restart to run it.
+
+    Raises:
+        DistributionError: the charm has no virtual environment.
+    """
+    source = _site_packages(charm_dir)
+    link = prefix / name
+    signature = _signature(source)
+    if link.is_dir() and (link / _SOURCE).is_file() and (link / _SOURCE).read_text() == signature:
+        return False
+    target = prefix / f"{name}-{_digest(source)[:12]}"
+    if not target.is_dir():
+        _copy(source, target)
+    ensure_file(target / _SOURCE, signature)
+    former = link.resolve() if link.is_symlink() else None
+    if former == target:
+        return False
+    _point(link, target)
+    for path in prefix.glob(f"{name}-????????????"):
+        if path not in (target, former):
+            remove(path)
+    logger.info("installed %s as %s", name, target)
+    return True
+
+
+def _site_packages(charm_dir: Path) -> Path:
+    """Return where the charm's packages are: a virtual environment's, or a flat folder as older packers made."""
+    venv = charm_dir / "venv"
+    found = sorted(venv.glob("lib/python3*/site-packages"))
+    if found:
+        return found[-1]
+    if (venv / "iot_charm").is_dir():
+        return venv
+    raise DistributionError(f"{venv} holds no Python packages: pack the charm with tabletop or charmcraft")
+
+
+def _files(source: Path) -> Iterator[Path]:
+    """Iterate over the files in a stable order, but for byte code, which is made again."""
+    for directory, names, files in os.walk(source):
+        names[:] = sorted(name for name in names if name != "__pycache__")
+        for file in sorted(files):
+            yield Path(directory, file)
+
+
+def _signature(source: Path) -> str:
+    digest = hashlib.sha256(str(source).encode())
+    for path in _files(source):
+        status = path.stat()
+        digest.update(f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _digest(source: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _files(source):
+        digest.update(f"{path.relative_to(source)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy to a name aside first: a target that is there is whole."""
+    aside = target.with_name(f".{target.name}.partial")
+    remove(aside)
+    shutil.copytree(source, aside)
+    # The daemon's user can't write byte code there, and would compile everything at every start.
+    compileall.compile_dir(str(aside), quiet=2)
+    aside.replace(target)
+
+
+def _point(link: Path, target: Path) -> None:
+    aside = link.with_name(f".{link.name}.link")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.replace(link)
