@@ -13,6 +13,7 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 AVRO_MAGIC = b"Obj\x01"
 AVRO_SYNC_BYTES = 16
 FIRST_TAIL_BYTES = 64 << 10
+DECODED_BYTES = 256 << 10
 
 Read = Callable[[int, int], bytes]
 """Reads ``(offset, length)`` of a file."""
@@ -29,6 +30,18 @@ class Scanner(Protocol):
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the file."""
         ...
+
+
+class _Decoder(Protocol):
+    """What ``zlib.decompressobj`` returns, which has no public type."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
 def scanner_for(name: str) -> Scanner:
@@ -75,13 +88,13 @@ class GzipMembers:
         while data:
             self._member += data
             try:
-                self._decoder.decompress(data)
+                behind = _behind_member(self._decoder, data)
             except zlib.error:
                 data = self._skip_to_magic()
                 continue
-            if not self._decoder.eof:
+            if behind is None:
                 return
-            data = self._decoder.unused_data
+            data = behind
             self._start += len(self._member) - len(data)
             self.whole = self._start
             self._begin()
@@ -245,16 +258,26 @@ def _ends_with_member(length: int, read: Read) -> bool:
 
 
 def _is_members(data: bytes) -> bool:
-    members = GzipMembers()
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        decoder.decompress(data)
-    except zlib.error:
-        return False
-    if not decoder.eof:
-        return False
-    members.feed(decoder.unused_data)
-    return members.whole == len(decoder.unused_data)
+    rest: bytes | None = data
+    while rest:
+        try:
+            rest = _behind_member(zlib.decompressobj(zlib.MAX_WBITS | 16), rest)
+        except zlib.error:
+            return False
+    return rest is not None
+
+
+def _behind_member(decoder: _Decoder, data: bytes) -> bytes | None:
+    """Decode ``data`` to nowhere; returns what follows the member's end, or None if its end is not there.
+
+    Raises:
+        zlib.error: it is no member.
+    """
+    while data and not decoder.eof:
+        # A bounded piece at a time: gzip can hold a thousand times its size.
+        decoder.decompress(data, DECODED_BYTES)
+        data = decoder.unconsumed_tail
+    return decoder.unused_data if decoder.eof else None
 
 
 def _avro_long(data: memoryview, position: int) -> tuple[int, int]:

@@ -130,6 +130,11 @@ def is_held(agent: Agent) -> bool:
     return _hold(agent).exists()
 
 
+def is_configured(agent: Agent) -> bool:
+    """Tell whether the agent has been given anything to run."""
+    return (services.UNIT_DIRECTORY / f"{agent.service}.service").exists()
+
+
 def is_running(agent: Agent) -> bool:
     """Tell whether the agent's process runs."""
     return services.is_running(agent.service)
