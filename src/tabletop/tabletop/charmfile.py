@@ -114,7 +114,7 @@ def _from_folder(path: Path) -> CharmFile:
         top = YamlFile.load(unified)
         if top.data.get("type", "charm") != "charm":
             raise CharmError(f"{top.where('type')}: type is {top.data['type']!r}; only a charm can be deployed")
-        if "name" in top.data:
+        if "name" in top.data or not (path / "metadata.yaml").is_file():
             return CharmFile(path=path, **Reader(whole(top), part(top, "config"), part(top, "actions")).fields())
     if not (path / "metadata.yaml").is_file():
         raise CharmError(f"{path}: isn't a charm: it has no charmcraft.yaml and no metadata.yaml")

@@ -17,7 +17,7 @@ class YamlError(TabletopError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader that refuses a key given twice and notes the line of every value."""
+    """Safe loader that refuses a key given twice and notes the line of every value; keys are always text."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -31,6 +31,8 @@ class _Loader(yaml.SafeLoader):
                 key: Any = getattr(key_node, "value", None)
                 if not isinstance(key, str) or key_node.tag == "tag:yaml.org,2002:merge":
                     continue
+                # Names stay what was written: `on` is no boolean, `0` no number.
+                key_node.tag = "tag:yaml.org,2002:str"
                 if key in seen:
                     raise yaml.constructor.ConstructorError(
                         None, None, f"key {key!r} is given twice", key_node.start_mark

@@ -44,6 +44,7 @@ class Bootstrap(Command):
         if missing:
             _install(missing)
         preflight(session.paths)
+        before = image_packages(session.paths)
         if args.include is not None:
             words = {word for text in args.include for word in text.split(",") if word}
             remember_image_packages(session.paths, sorted(words))
@@ -53,7 +54,10 @@ class Bootstrap(Command):
         advice = firewall_advice(session.paths)
         if advice:
             note(f"WARNING {advice}")
-        note("daemon started" if session.client.start() else "daemon runs already")
+        # A daemon reads at its start which image machines are made from.
+        restarted = include != before and stop(session)
+        started = session.client.start()
+        note("daemon restarted" if restarted else "daemon started" if started else "daemon runs already")
 
 
 class Destroy(Command):

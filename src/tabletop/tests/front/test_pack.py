@@ -1,0 +1,266 @@
+"""A charm's folder becomes a `.charm` that runs; no change means no work; what is missing is named."""
+
+import base64
+import hashlib
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tabletop.charmfile import CharmFile
+from tabletop.packing import PackError, pack, venv
+
+CHARMCRAFT = """\
+type: charm
+name: tiny
+title: Tiny
+summary: a tiny charm
+description: that prints
+base: ubuntu@24.04
+platforms: {{amd64: }}
+links: {{contact: someone, source: https://example.com}}
+provides: {{web: {{interface: http}}}}
+parts:
+  charm:
+    plugin: python
+    source: .
+    python-requirements: {requirements}
+    python-packages: {packages}
+"""
+CHARM = """\
+import sys, importlib.metadata, shared, helper, wheelhouse
+print(shared.ANSWER, helper.NAME, wheelhouse.__name__, importlib.metadata.version("shared"), sys.prefix, sys.path[0])
+"""
+
+
+class Workspace:
+    """A charm, a package it shares, and a wheel that its requirements pin."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / "charms/tiny"
+        self.package = root / "src/shared"
+        self.cache = root / "cache"
+        self.output = root / "out/tiny.charm"
+        self.said: list[str] = []
+        (self.folder / "src/__pycache__").mkdir(parents=True)
+        (self.folder / "src/__pycache__/charm.cpython-38.pyc").write_bytes(b"old")
+        (self.folder / "src/charm.py").write_text(CHARM)
+        (self.folder / "src/helper.py").write_text("NAME = 'helper'\n")
+        (self.folder / "tests").mkdir()
+        (self.folder / "tests/test_charm.py").write_text("")
+        (self.folder / "README.md").write_text("# tiny\n")
+        (self.package / "shared").mkdir(parents=True)
+        (self.package / "shared/__init__.py").write_text("ANSWER = 42\n")
+        self.project(dependencies=["wheelhouse>=1"])
+        self.requirements = root / "requirements.txt"
+        self.requirements.write_text(self._wheel("wheelhouse"))
+        self.charmcraft()
+
+    def project(self, **keys: object) -> None:
+        lines = [f"{key} = {value!r}" for key, value in {"name": "shared", "version": "0.1.0", **keys}.items()]
+        (self.package / "pyproject.toml").write_text("\n".join(["[project]", *lines, ""]))
+
+    def charmcraft(self, requirements: str = "[../../requirements.txt]", packages: str = "[../../src/shared]") -> None:
+        text = CHARMCRAFT.format(requirements=requirements, packages=packages)
+        (self.folder / "charmcraft.yaml").write_text(text)
+
+    def pack(self, output: Path | None = None):
+        return pack(self.folder, output or self.output, self.cache, self.said.append)
+
+    def _wheel(self, name: str) -> str:
+        house = self.root / "wheels"
+        house.mkdir()
+        info = f"{name}-1.0.dist-info"
+        files = {
+            f"{name}.py": "VALUE = 1\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        rows = [
+            f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
+            for path, text in files.items()
+        ]
+        files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""])
+        path = house / f"{name}-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, text in files.items():
+                archive.writestr(member, text)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"--no-index\n--find-links {house}\n{name}==1.0 --hash=sha256:{digest}\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Callable[[Path], Path]:
+    def extract(charm: Path) -> Path:
+        CharmFile.open(charm).extract(tmp_path / "charm")
+        return tmp_path / "charm"
+
+    return extract
+
+
+def test_what_is_packed_runs(workspace, unpacked):
+    packed = workspace.pack()
+    assert (packed.name, packed.path, packed.changed) == ("tiny", workspace.output, True)
+    charm = unpacked(packed.path)
+    done = subprocess.run([charm / "dispatch"], cwd="/", env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["42", "helper", "wheelhouse", "0.1.0", f"{charm}/venv", f"{charm}/src"]
+    # It runs as well by a relative path, from where Juju runs it, and the second time.
+    done = subprocess.run(["./dispatch"], cwd=charm, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.stdout.startswith("42 helper")
+
+
+def test_files_that_juju_reads(workspace, unpacked):
+    charm = unpacked(workspace.pack().path)
+    metadata = yaml.safe_load((charm / "metadata.yaml").read_text())
+    assert metadata["name"] == "tiny"
+    assert metadata["display-name"] == "Tiny"
+    assert metadata["maintainers"] == ["someone"]
+    assert metadata["source"] == "https://example.com"
+    assert metadata["provides"] == {"web": {"interface": "http"}}
+    manifest = yaml.safe_load((charm / "manifest.yaml").read_text())
+    assert manifest["bases"][0]["name"] == "ubuntu"
+    assert not (charm / "config.yaml").exists()
+    assert not (charm / "tests").exists()
+    assert (charm / "README.md").is_file()
+    assert os.access(charm / "dispatch", os.X_OK)
+
+
+def test_bytecode_is_never_checked_against_its_source(workspace, unpacked):
+    charm = unpacked(workspace.pack().path)
+    compiled = list(charm.rglob("*.pyc"))
+    assert {path.name.split(".")[0] for path in compiled} >= {"charm", "helper", "wheelhouse", "__init__"}
+    for path in compiled:
+        # PEP 552: bit 0 says that it is valid by hash, bit 1 that the source is to be checked.
+        assert int.from_bytes(path.read_bytes()[4:8], "little") == 0b01
+        assert ".cpython-38." not in path.name
+        assert str(workspace.root).encode() not in path.read_bytes()
+
+
+def test_unchanged_input_is_not_packed_again(workspace):
+    first = workspace.pack()
+    before = workspace.output.stat()
+    assert workspace.pack() == type(first)("tiny", workspace.output, changed=False)
+    assert workspace.output.stat() == before
+    os.utime(workspace.folder / "src/charm.py")
+    (workspace.folder / "tests/test_charm.py").write_text("# changed\n")
+    assert not workspace.pack().changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda workspace: (workspace.folder / "src/helper.py").write_text("NAME = 'other'\n"),
+        lambda workspace: (workspace.folder / "src/helper.py").chmod(0o755),
+        lambda workspace: (workspace.folder / "src/more.py").write_text(""),
+        lambda workspace: (workspace.package / "shared/__init__.py").write_text("ANSWER = 1\n"),
+        lambda workspace: workspace.project(dependencies=["wheelhouse"], version="0.2.0"),
+        lambda workspace: workspace.requirements.write_text(workspace.requirements.read_text() + "# note\n"),
+        lambda workspace: (workspace.folder / "README.md").write_text("# other\n"),
+        lambda workspace: workspace.output.write_bytes(b"damaged"),
+    ],
+)
+def test_changed_input_is_packed_again(workspace, change):
+    workspace.pack()
+    change(workspace)
+    assert workspace.pack().changed
+
+
+def test_same_input_gives_the_same_file(workspace, tmp_path):
+    first = workspace.pack().path.read_bytes()
+    os.utime(workspace.folder / "src/charm.py", (1, 1))
+    assert workspace.pack(tmp_path / "again.charm").path.read_bytes() == first
+
+
+def test_requirements_are_installed_once_for_all_charms(workspace, tmp_path):
+    workspace.pack()
+    assert [line for line in workspace.said if line.startswith("installing")]
+    workspace.said.clear()
+    (workspace.folder / "src/helper.py").write_text("NAME = 'other'\n")
+    workspace.pack()
+    assert workspace.said == []
+
+
+def test_output_may_be_a_folder(workspace, tmp_path):
+    assert workspace.pack(tmp_path / "charms").path == tmp_path / "charms/tiny.charm"
+
+
+def test_version_is_the_commit_that_touched_the_charm_last(workspace, tmp_path):
+    def git(*words: str) -> str:
+        env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+        done = subprocess.run(
+            ["git", *identity, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    outside = CharmFile.open(workspace.pack().path).version
+    assert len(outside) == 12
+    git("init", "-q")
+    git("add", "charms", "src", "requirements.txt")
+    git("commit", "-qm", "charm")
+    commit = git("rev-parse", "--short", "HEAD")
+    (tmp_path / "elsewhere").write_text("")
+    git("add", "elsewhere")
+    git("commit", "-qm", "elsewhere")
+    workspace.output.unlink()
+    assert CharmFile.open(workspace.pack().path).version == commit
+    (workspace.folder / "src/helper.py").write_text("NAME = 'other'\n")
+    assert CharmFile.open(workspace.pack().path).version == f"{commit}-dirty"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda w: w.charmcraft(requirements="[nope.txt]"), "charmcraft.yaml:14: no such file"),
+        (lambda w: w.charmcraft(requirements="nope.txt"), "parts.charm.python-requirements: must be a list"),
+        (lambda w: w.charmcraft(packages="[3]"), "parts.charm.python-packages: must be paths"),
+        (lambda w: w.charmcraft(packages="[ops]"), "has no pyproject.toml"),
+        (lambda w: w.charmcraft(packages="[]\n    python-keep-bins: true"), "doesn't know the key"),
+        (lambda w: w.charmcraft(packages="[]\n  other:\n    plugin: dump"), "one part of the plugin 'python'"),
+        (lambda w: w.project(dependencies=["absent"]), "shared needs absent"),
+        (lambda w: (w.package / "pyproject.toml").write_text("[project]\n"), "needs .project. with a name"),
+        (lambda w: (w.package / "shared/__init__.py").unlink(), "has no __init__.py"),
+        (lambda w: (w.folder / "src/charm.py").unlink(), "src/charm.py: is missing"),
+        (lambda w: (w.folder / "src/helper.py").write_text("def"), "can't compile"),
+        (lambda w: w.requirements.write_text("wheelhouse==1.0\n"), "can't be installed"),
+    ],
+)
+def test_what_is_missing_is_named_and_nothing_is_left(workspace, spoil, words):
+    spoil(workspace)
+    with pytest.raises(PackError, match=words):
+        workspace.pack()
+    assert not workspace.output.exists()
+    assert not list(workspace.root.glob("out/.*"))
+    assert not [path for path in workspace.cache.glob("*") if path.name.startswith("new-")]
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(PackError, match="no such folder"):
+        pack(tmp_path / "nope", tmp_path, tmp_path, print)
+
+
+def test_output_that_cannot_be_written(workspace, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x.charm").mkdir()
+    (tmp_path / "full/x.charm/tiny.charm").mkdir()
+    with pytest.raises(PackError, match="can't be written"):
+        workspace.pack(tmp_path / "full/x.charm")
+
+
+def test_no_python(monkeypatch):
+    monkeypatch.setattr(venv, "PYTHON", Path("/nonexistent/python3"))
+    venv.python.cache_clear()
+    with pytest.raises(PackError, match="install the package python3"):
+        venv.python()
+    venv.python.cache_clear()
