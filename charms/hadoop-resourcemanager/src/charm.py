@@ -67,7 +67,10 @@ class ResourceManagerCharm(ops.CharmBase):
         file_system = _file_system(state.namenode)
         resourcemanager.ensure_resourcemanager(state.address, file_system, heap_mb=state.config.resourcemanager_heap)
         if file_system is not None:
-            resourcemanager.ensure_historyserver(state.address, file_system, heap_mb=state.config.historyserver_heap)
+            if resourcemanager.ensure_historyserver(
+                state.address, file_system, heap_mb=state.config.historyserver_heap
+            ):
+                resourcemanager.wait_for_historyserver(state.address, START_TIMEOUT_S)
         elif state.wants_hdfs:
             resourcemanager.stop_historyserver()
         if resourcemanager.wait_for_resourcemanager(state.address, START_TIMEOUT_S):

@@ -163,6 +163,11 @@ def nodemanagers(address: str) -> int | None:
     return None if answer is None else int(answer["clusterMetrics"]["activeNodes"])
 
 
+def wait_for_historyserver(address: str, timeout_s: float) -> bool:
+    """Wait until the job history server answers."""
+    return services.wait_until(lambda: has_history(address), timeout_s)
+
+
 def has_history(address: str) -> bool:
     """Tell whether the job history server answers."""
     return hadoop_node.get_json(f"http://{address}:{HISTORY_WEB_PORT}/ws/v1/history/info") is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iot_charm import hadoop, hadoop_node, services
+from iot_charm import hadoop, hadoop_node
 from iot_charm.webhdfs import WebHdfs, WebHdfsError
 
 ADDRESS = "127.0.0.1"
@@ -135,6 +135,6 @@ def test_yarn_runs_a_job(cluster):
         "hadoop-nodemanager"
     )
     assert rm.nodemanagers(ADDRESS) == 1
-    assert services.wait_until(lambda: rm.has_history(ADDRESS), 30)
+    assert rm.wait_for_historyserver(ADDRESS, 30)
     assert rm.smoke_test() > 0
     assert "SUCCEEDED" in command(cluster.resourcemanager, "yarn", "application", "-list", "-appStates", "FINISHED")
