@@ -1,0 +1,89 @@
+"""What the charm knows, read once into frozen, validated values."""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import ops
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from iot_charm.config import CharmConfig
+from iot_charm.interfaces.databag import each_unit
+from iot_charm.interfaces.mqtt import PASSWORD, USERNAME, MqttGateway
+from iot_node import config as node_config
+from iot_node import profiles
+
+MQTT = "mqtt"
+
+
+class NodeConfig(CharmConfig):
+    """The charm's options."""
+
+    node_name: str = Field(pattern=rf"^({node_config.NAME.pattern})?$")
+    profile: str
+    interval: float = Field(ge=node_config.MIN_INTERVAL_S, le=node_config.MAX_INTERVAL_S)
+    log_level: Literal["debug", "info", "warning", "error"]
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if len(set(names)) != len(names) or not set(names) <= set(profiles.NAMES):
+            raise ValueError(f"must be one or more of {', '.join(profiles.NAMES)}, each once, with commas between")
+        return ",".join(names)
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names of the profiles."""
+        return tuple(self.profile.split(","))
+
+    def node(self, unit: ops.Unit) -> str:
+        """Return the name of the node that ``unit`` speaks for."""
+        return self.node_name or unit.name.replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The gateway that has made an identity for this unit."""
+
+    host: str
+    port: int
+    name: str
+    topic_prefix: str
+    username: str
+    password: str
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase) -> Self | None:
+        """Read the first gateway that serves this unit, or None while none does.
+
+        The secret's newest revision becomes the one that is tracked.
+
+        Raises:
+            InvalidDatabagError: a gateway published what the interface does not allow.
+            ops.SecretNotFoundError: the identity's secret is gone, or was not granted yet.
+        """
+        for relation, _, published in each_unit(charm, MQTT, MqttGateway):
+            secret_id = published.credentials.get(charm.unit.name)
+            if secret_id is None or not relation.active:
+                continue
+            content = charm.model.get_secret(id=secret_id).get_content(refresh=True)
+            return cls(
+                host=published.host,
+                port=published.port,
+                name=published.gateway,
+                topic_prefix=published.topic_prefix,
+                username=content[USERNAME],
+                password=content[PASSWORD],
+            )
+        return None
+
+
+class GenerateData(BaseModel):
+    """The parameters of the action ``generate-data``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int = Field(default=10_000, ge=1)
+    rate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    seed: int = 1
+    timeout: float = Field(default=60.0, ge=1, allow_inf_nan=False)
