@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hdfs import HdfsError, InsecureClient
@@ -84,6 +85,19 @@ class WebHdfs:
         """Write a file."""
         with _translated(path):
             self._client.write(path, data=data, replication=replication, overwrite=overwrite)
+
+    def upload(self, source: Path, path: str, *, replication: int) -> None:
+        """Copy a local file to ``path``, where it appears once it is whole."""
+        partial = f"{path}.partial"
+        with _translated(path), source.open("rb") as data:
+            self._client.write(partial, data=data, replication=replication, overwrite=True)
+            self._client.delete(path)
+            self._client.rename(partial, path)
+
+    def set_acl(self, path: str, entries: str) -> None:
+        """Replace the access control list of ``path``, as ``user::rwx,group::r-x,other::---,default:...``."""
+        with _translated(path):
+            self._client.set_acl(path, entries, clear=True)
 
     def read(self, path: str) -> bytes:
         """Read a whole file."""

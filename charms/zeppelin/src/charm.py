@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Notebooks over the data in HDFS."""
+
+import logging
+import secrets
+
+import ops
+
+import notebooks
+import zeppelin
+from iot_charm import resources
+from iot_charm.errors import DistributionError, IotCharmError
+from iot_charm.interfaces.dfs import DfsClient
+from iot_lake import note
+from iot_lake.errors import MalformedNoteError
+from iot_lake.page import duration
+from server import Server, ZeppelinError
+from state import CLIENTS, HDFS, SPARK, USER, YARN, State
+
+logger = logging.getLogger(__name__)
+
+ADMIN_SECRET, PASSWORD = "admin", "password"
+
+
+class ZeppelinCharm(ops.CharmBase):
+    """Installs Zeppelin, sets its interpreters up for Spark on YARN, and brings notebooks in."""
+
+    def __init__(self, framework: ops.Framework) -> None:
+        super().__init__(framework)
+        self._problem = ""
+        """What an operator must mend, found while reconciling."""
+        for event in (
+            self.on.install,
+            self.on.start,
+            self.on.config_changed,
+            self.on.upgrade_charm,
+            self.on.update_status,
+            self.on[HDFS].relation_created,
+            self.on[HDFS].relation_changed,
+            self.on[HDFS].relation_broken,
+            self.on[YARN].relation_changed,
+            self.on[YARN].relation_broken,
+            self.on[SPARK].relation_changed,
+            self.on[SPARK].relation_broken,
+            self.on[CLIENTS].relation_changed,
+        ):
+            framework.observe(event, self._on_change)
+        framework.observe(self.on.remove, self._on_remove)
+        framework.observe(self.on.smoke_test_action, self._on_smoke_test)
+        framework.observe(self.on.run_notebook_action, self._on_run_notebook)
+        framework.observe(self.on.show_notebook_action, self._on_show_notebook)
+        framework.observe(self.on.list_notebooks_action, self._on_list_notebooks)
+        framework.observe(self.on.get_admin_credentials_action, self._on_get_admin_credentials)
+        framework.observe(self.on.restart_action, self._on_restart)
+        framework.observe(self.on.reinstall_action, self._on_reinstall)
+        framework.observe(self.on.collect_unit_status, self._on_collect_status)
+
+    # What the machine should be
+
+    def _on_change(self, _: ops.EventBase) -> None:
+        self._reconcile()
+
+    def _reconcile(self, *, restart: bool = False) -> None:
+        """Make the machine match the state; a mistake of an operator leaves everything as it runs."""
+        for relation in self.model.relations[HDFS]:
+            if relation.active:
+                DfsClient(user=USER).publish(relation, self.unit)
+        try:
+            state = State.from_charm(self)
+            self.unit.status = ops.MaintenanceStatus("Installing Zeppelin")
+            fresh = zeppelin.install(resources.fetch(self, "zeppelin"), resources.fetch(self, "spark"))
+        except DistributionError as error:
+            self._problem = str(error)
+            return
+        except IotCharmError as error:
+            logger.error("nothing is changed: %s", error)
+            return
+        settings = self._settings(state)
+        changed = zeppelin.configure(settings)
+        self.unit.status = ops.MaintenanceStatus("Starting Zeppelin")
+        try:
+            zeppelin.ensure_running(settings, restart=restart or fresh or changed)
+            connection = zeppelin.connect(settings)
+            self.unit.set_workload_version(connection.version())
+            notebooks.bring(
+                connection, [note.build(), *({**notebook.note, "name": notebook.name} for notebook in state.notebooks)]
+            )
+        except (ZeppelinError, MalformedNoteError) as error:
+            logger.error("%s", error)
+            self._problem = str(error)
+        self.unit.set_ports(zeppelin.PORT)
+
+    def _settings(self, state: State) -> zeppelin.Settings:
+        return zeppelin.Settings(
+            address=state.address,
+            admin_password=self._admin_password(),
+            server_heap_mb=state.config.server_heap,
+            interpreter_heap_mb=state.config.interpreter_heap,
+            driver_memory=state.config.driver_memory,
+            namenode=state.namenode,
+            resourcemanager=state.resourcemanager,
+            spark=state.spark,
+        )
+
+    def _admin_password(self) -> str:
+        """Return the administrator's password; each unit makes its own, once."""
+        label = f"{ADMIN_SECRET}-{self.unit.name.replace('/', '-')}"
+        try:
+            return self.model.get_secret(label=label).peek_content()[PASSWORD]
+        except ops.SecretNotFoundError:
+            password = secrets.token_urlsafe(24)
+            self.unit.add_secret({PASSWORD: password}, label=label, description="Password of Zeppelin's user admin")
+            return password
+
+    def _on_remove(self, _: ops.RemoveEvent) -> None:
+        zeppelin.uninstall()
+
+    # What is
+
+    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        try:
+            state = State.from_charm(self)
+        except IotCharmError as error:
+            event.add_status(ops.BlockedStatus(str(error)))
+            return
+        if self._problem:
+            event.add_status(ops.BlockedStatus(self._problem))
+            return
+        problem = _missing(state)
+        if problem is not None:
+            event.add_status(problem)
+        elif not zeppelin.answers(state.address):
+            event.add_status(ops.WaitingStatus("Waiting for Zeppelin to answer"))
+        elif zeppelin.has_web_page():
+            event.add_status(ops.ActiveStatus("Ready"))
+        else:
+            event.add_status(ops.ActiveStatus("Ready (REST only; attach Zeppelin's own distribution for its web page)"))
+
+    # Actions
+
+    def _on_smoke_test(self, event: ops.ActionEvent) -> None:
+        try:
+            connection = self._connect()
+            found = notebooks.smoke_test(connection)
+            event.set_results({"outcome": "a %md and a %python paragraph ran", "python": found})
+        except (IotCharmError, MalformedNoteError) as error:
+            event.fail(str(error))
+
+    def _on_run_notebook(self, event: ops.ActionEvent) -> None:
+        sent: int = event.params["sent"]
+        forms = {"node": event.params["node"], "sent": str(sent)}
+        try:
+            problem = _missing(State.from_charm(self))
+            if problem is not None:
+                event.fail(problem.message)
+                return
+            outcome = notebooks.run(
+                self._connect(), event.params["name"], forms, timeout_s=event.params["timeout"], progress=event.log
+            )
+        except (IotCharmError, MalformedNoteError) as error:
+            event.fail(str(error))
+            return
+        results: dict[str, str | int] = {
+            "paragraphs": "\n".join(
+                f"{paragraph.status}  {duration(paragraph.seconds)}  {paragraph.title}"
+                for paragraph in outcome.paragraphs
+            ),
+            "seconds": f"{sum(paragraph.seconds for paragraph in outcome.paragraphs):.1f}",
+            "html": str(outcome.html),
+        }
+        if outcome.count is not None:
+            results["count"] = outcome.count
+        event.set_results(results)
+        if outcome.problem:
+            event.fail(outcome.problem)
+        elif sent and outcome.count != sent:
+            event.fail(
+                f"the notebook counts {outcome.count} readings, {sent} were sent; files that are not closed yet, "
+                "or readings on their way, are not counted"
+            )
+
+    def _on_show_notebook(self, event: ops.ActionEvent) -> None:
+        try:
+            executed, path = notebooks.render(self._connect(), event.params["name"])
+        except (IotCharmError, MalformedNoteError) as error:
+            event.fail(str(error))
+            return
+        lines = [f"{paragraph.status}  {_took(paragraph)}  {paragraph.title}" for paragraph in executed.paragraphs]
+        event.set_results({"paragraphs": "\n".join(lines), "html": str(path)})
+
+    def _on_list_notebooks(self, event: ops.ActionEvent) -> None:
+        try:
+            names = sorted(self._connect().notes())
+        except IotCharmError as error:
+            event.fail(str(error))
+            return
+        event.set_results({"count": len(names), "notebooks": "\n".join(names)})
+
+    def _on_get_admin_credentials(self, event: ops.ActionEvent) -> None:
+        try:
+            settings = self._settings(State.from_charm(self))
+        except IotCharmError as error:
+            event.fail(str(error))
+            return
+        event.set_results({"url": settings.url, "username": zeppelin.ADMIN, "password": settings.admin_password})
+
+    def _on_restart(self, event: ops.ActionEvent) -> None:
+        self._restart(event)
+
+    def _on_reinstall(self, event: ops.ActionEvent) -> None:
+        zeppelin.forget_installation()
+        self._restart(event)
+
+    def _restart(self, event: ops.ActionEvent) -> None:
+        self._reconcile(restart=True)
+        try:
+            version = self._connect().version()
+        except IotCharmError as error:
+            event.fail(self._problem or str(error))
+            return
+        event.set_results({"version": version, "outcome": "the server answers"})
+
+    def _connect(self) -> Server:
+        return zeppelin.connect(self._settings(State.from_charm(self)))
+
+
+def _missing(state: State) -> ops.StatusBase | None:
+    """Say what keeps notebooks from running Spark."""
+    if state.missing:
+        return ops.BlockedStatus(f"Missing required {state.missing[0]} relation")
+    if state.namenode is None:
+        return ops.WaitingStatus("Waiting for HDFS")
+    if state.resourcemanager is None:
+        return ops.WaitingStatus("Waiting for YARN")
+    if state.spark is None:
+        return ops.WaitingStatus("Waiting for Spark")
+    own = zeppelin.spark_version()
+    if own and own != state.spark.version:
+        return ops.BlockedStatus(
+            f"Spark is {own} here and {state.spark.version} at the spark charm: attach one version"
+        )
+    return None
+
+
+def _took(paragraph: note.Paragraph) -> str:
+    return "-" if paragraph.seconds is None else duration(paragraph.seconds)
+
+
+if __name__ == "__main__":  # pragma: nocover
+    ops.main(ZeppelinCharm)

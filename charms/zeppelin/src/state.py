@@ -1,0 +1,89 @@
+"""What the charm knows: its options, its address and what the other ends of its relations published."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import ops
+from pydantic import Field
+
+from iot_charm.config import CharmConfig, load_config
+from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.dfs import NameNode
+from iot_charm.interfaces.mapred import ResourceManager
+from iot_charm.interfaces.spark import SparkService
+from iot_charm.interfaces.zeppelin import Notebook
+
+HDFS, YARN, SPARK, CLIENTS = "namenode", "resourcemanager", "spark", "client"
+"""Endpoints."""
+
+USER = "zeppelin"
+"""On this machine and in HDFS."""
+
+
+class ZeppelinConfig(CharmConfig):
+    """Options."""
+
+    server_heap: int = Field(ge=256, le=65536)
+    interpreter_heap: int = Field(ge=128, le=65536)
+    driver_memory: str = Field(pattern=r"^(|(51[2-9]|5[2-9]\d|[6-9]\d\d|\d{4,6})m|[1-9]\d{0,3}g)$")
+
+
+@dataclass(frozen=True)
+class State:
+    """The charm's state at one event."""
+
+    config: ZeppelinConfig
+    address: str
+    """Where the server listens, and where executors reach a driver."""
+    missing: tuple[str, ...]
+    """Required endpoints without a relation."""
+    namenode: NameNode | None
+    """None while HDFS can't be used, or has no home for our user yet."""
+    resourcemanager: ResourceManager | None
+    """None while YARN can't be used."""
+    spark: SparkService | None
+    """None while no Spark application can be submitted."""
+    notebooks: tuple[Notebook, ...]
+    """What related charms brought."""
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase) -> Self:
+        """Read the state.
+
+        Raises:
+            InvalidConfigError: an option is out of its range.
+            InvalidDatabagError: the other end of a relation published something unfit.
+        """
+        missing = tuple(endpoint for endpoint in (HDFS, YARN, SPARK) if not _is_related(charm, endpoint))
+        namenode = first_unit(charm, HDFS, NameNode) if HDFS not in missing else None
+        return cls(
+            config=load_config(charm, ZeppelinConfig),
+            address=_address(charm),
+            missing=missing,
+            namenode=namenode if namenode and namenode.datanodes and USER in namenode.users else None,
+            resourcemanager=first_unit(charm, YARN, ResourceManager) if YARN not in missing else None,
+            spark=first_unit(charm, SPARK, SparkService) if SPARK not in missing else None,
+            notebooks=tuple(_notebooks(charm)),
+        )
+
+
+def _notebooks(charm: ops.CharmBase) -> list[Notebook]:
+    found: list[Notebook] = []
+    for relation in sorted(charm.model.relations[CLIENTS], key=lambda relation: relation.id):
+        notebook = Notebook.read(relation, relation.app) if relation.active else None
+        if notebook is not None:
+            found.append(notebook)
+    return found
+
+
+def _is_related(charm: ops.CharmBase, endpoint: str) -> bool:
+    # A relation that is breaking still has its data.
+    return any(relation.active for relation in charm.model.relations[endpoint])
+
+
+def _address(charm: ops.CharmBase) -> str:
+    binding = charm.model.get_binding(CLIENTS)
+    address = binding.network.bind_address if binding else None
+    if address is None:
+        raise ops.ModelError(f"no address for endpoint {CLIENTS}")
+    return str(address)
