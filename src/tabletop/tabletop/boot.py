@@ -1,6 +1,5 @@
 """Booting a machine: the container manager's command line, and how it outlives whoever started it."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 from tabletop.cgroups import Hierarchies
 from tabletop.programs import run, succeeds
 
-# Runs as the first program of the machine's manager: notes who it is (the process stays the same over exec), enters
-# the machine's control groups if it was given any, and becomes systemd-nspawn.
+# Enters the machine's control groups if it was given any, notes who it is (the process stays the same over exec), and
+# becomes systemd-nspawn.
 _STARTER = """\
 record=$1 groups=$2; shift 2
 for group in $groups; do echo 0 >"$group/cgroup.procs" || exit 1; done
@@ -18,6 +17,17 @@ read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\\n%s\\n' "$stat" "$boot" >"$record.new"
 mv "$record.new" "$record"
 exec "$@"
+"""
+
+_REBOOT = 133
+"""What systemd-nspawn exits with, under --keep-unit, when the machine wants to be booted again."""
+
+# On a host without systemd this stands by to boot a machine again that reboots. It waits in a control group beside
+# the manager's: version 2 allows no process in a group that has others below it.
+_WATCHER = f"""\
+echo 0 >"$1/cgroup.procs" || exit 1
+shift
+while "$@"; [ $? -eq {_REBOOT} ]; do :; done
 """
 
 _ENVIRONMENT = {
@@ -98,30 +108,32 @@ def launch(boot: Boot, hierarchies: Hierarchies) -> None:
     """
     boot.record.unlink(missing_ok=True)
     if host_runs_systemd():
-        starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), "", *boot.argv()]
         run(
             [
                 *("systemd-run", "--quiet", "--collect", f"--unit={boot.unit}", f"--description=machine {boot.name}"),
                 *("--property=Delegate=yes", "--property=KillMode=mixed", "--property=TasksMax=infinity"),
+                *(f"--property=RestartForceExitStatus={_REBOOT}", f"--property=SuccessExitStatus={_REBOOT}"),
                 f"--property=StandardOutput=append:{boot.log}",
                 f"--property=StandardError=append:{boot.log}",
                 *(f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()),
-                "--",
-                *starter,
+                *("--", "/bin/sh", "-c", _STARTER, "sh", str(boot.record), "", *boot.argv()),
             ]
         )
         return
-    groups = " ".join(shlex.quote(str(path)) for path in hierarchies.make(cgroup(boot.unit)))
-    starter = ["setsid", "/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, *boot.argv()]
-    # The shell ends at once, so that the manager belongs to the host's first process and not to this one.
+    hierarchies.make(f"{cgroup(boot.unit)}/watcher")
+    groups = " ".join(map(str, hierarchies.make(f"{cgroup(boot.unit)}/manager")))
+    starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, *boot.argv()]
+    watched = str(hierarchies.unified / cgroup(boot.unit) / "watcher")
+    watcher = ["setsid", "/bin/sh", "-c", _WATCHER, "sh", watched, *starter]
+    # The shell ends at once, so that the watcher belongs to the host's first process and not to this one.
     run(
-        ["/bin/sh", "-c", 'log=$1; shift; exec </dev/null >>"$log" 2>&1; "$@" &', "sh", str(boot.log), *starter],
+        ["/bin/sh", "-c", 'log=$1; shift; exec </dev/null >>"$log" 2>&1; "$@" &', "sh", str(boot.log), *watcher],
         env=_ENVIRONMENT,
     )
 
 
 def cgroup(unit: str) -> str:
-    """The control group of a machine on a host without systemd."""
+    """The control group of all that belongs to a machine, on a host without systemd."""
     return f"tabletop/{unit}"
 
 
@@ -131,3 +143,10 @@ def forget_unit(unit: str) -> None:
         succeeds(["systemctl", "kill", "--signal=KILL", f"{unit}.service"])
         succeeds(["systemctl", "stop", f"{unit}.service"])
         succeeds(["systemctl", "reset-failed", f"{unit}.service"])
+
+
+def last_words(log: Path) -> str:
+    """The end of what a machine wrote to its console, less what its manager says at every end."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if "we can't allow that" not in line and line.strip()]
+    return " / ".join(lines[-2:]) or "nothing"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from tabletop.boot import Bind, Boot, cgroup, forget_unit, launch
+from tabletop.boot import Bind, Boot, cgroup, forget_unit, last_words, launch
 from tabletop.cgroups import Hierarchies
 from tabletop.errors import TabletopError
 from tabletop.hosts_file import resolv_conf_of_host, write_inside, write_machines
@@ -116,6 +116,9 @@ class Machines(RunningMachines):
 
     def _launch(self, machine: Machine) -> None:
         directory = self._store.directory(machine.name)
+        for bind in machine.binds:
+            if not bind.source.exists():
+                raise TabletopError(f"{bind.source} is missing: {machine.name} is to see it as {bind.target}.")
         root = self.root(machine.name)
         self._network.ensure()
         self._network.attach(machine.name, machine.index)
@@ -151,9 +154,10 @@ class Machines(RunningMachines):
                         return
             time.sleep(0.02)
         log = self._store.directory(machine.name) / "console.log"
-        last = (log.read_text(errors="replace").strip().splitlines() or ["nothing"])[-1] if log.exists() else "nothing"
         self._end_leftovers(machine.name)
-        raise TabletopError(f"The machine {machine.name} did not boot; its console ends with: {last} ({log})")
+        raise TabletopError(
+            f"The machine {machine.name} did not boot; its console ends with: {last_words(log)} ({log})"
+        )
 
     def stop(self, name: str, *, timeout: float = 60.0) -> None:
         """Power a machine off; what has not ended after ``timeout`` seconds is killed."""
