@@ -1,0 +1,216 @@
+"""The relay daemon: its user, its configuration, its service."""
+
+import json
+import logging
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charmlibs import systemd
+
+import mosquitto
+from iot_charm import services
+from iot_charm.files import ensure_directory, ensure_file
+from iot_charm.users import ensure_system_user
+from iot_charm.workload import PYTHON, ensure_python_workload
+from iot_gateway import status as relay_status
+from iot_gateway.errors import NotRunningError
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "iot-gateway"
+USER = "iot-gateway"
+DIRECTORY = Path("/etc/iot-gateway")
+CONFIGURATION = DIRECTORY / "config.toml"
+SECRETS = DIRECTORY / "secrets.toml"
+STATE = Path("/var/lib/iot-gateway")
+SOCKET = Path("/run/iot-gateway/status.sock")
+CODE = Path("/opt/iot-gateway")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the relay's configuration depends on."""
+
+    site: str
+    gateway: str
+    topic_prefix: str
+    mqtt_port: int
+    batch_size: int
+    batch_age: int
+    batch_encoding: str
+    outbox_max_bytes: int
+    log_level: str
+    amqp_host: str
+    amqp_port: int
+    amqp_username: str
+    vhost: str
+    exchange: str
+    dead_letter_exchange: str
+
+
+def configuration(settings: Settings) -> str:
+    """Return the configuration file; it holds no secret."""
+    return f"""# Written by the gateway charm; changes are overwritten.
+site = {_quoted(settings.site)}
+gateway = {_quoted(settings.gateway)}
+log_level = {_quoted(settings.log_level)}
+secrets_file = {_quoted(str(SECRETS))}
+status_socket = {_quoted(str(SOCKET))}
+
+[batch]
+readings = {settings.batch_size}
+age_ms = {settings.batch_age}
+encoding = {_quoted(settings.batch_encoding)}
+
+[outbox]
+directory = {_quoted(str(STATE / "outbox"))}
+max_bytes = {settings.outbox_max_bytes}
+
+[listeners.mqtt]
+host = {_quoted(mosquitto.LOOPBACK)}
+port = {settings.mqtt_port}
+username = {_quoted(mosquitto.RELAY_USER)}
+client_id = "iot-gateway"
+topic_prefix = {_quoted(settings.topic_prefix)}
+
+[uplink]
+host = {_quoted(settings.amqp_host)}
+port = {settings.amqp_port}
+vhost = {_quoted(settings.vhost)}
+username = {_quoted(settings.amqp_username)}
+
+[uplink.exchanges]
+telemetry = {_quoted(settings.exchange)}
+dead-letters = {_quoted(settings.dead_letter_exchange)}
+"""
+
+
+def secrets_text(mqtt_password: str, amqp_password: str) -> str:
+    """Return the file of secrets."""
+    return f"""[listeners.mqtt]
+password = {_quoted(mqtt_password)}
+
+[uplink]
+password = {_quoted(amqp_password)}
+"""
+
+
+def _quoted(text: str) -> str:
+    # A JSON string is a TOML basic string.
+    return json.dumps(text, ensure_ascii=False)
+
+
+def unit() -> str:
+    """Return the systemd unit."""
+    return services.daemon_unit(
+        "Relay of the IoT gateway",
+        [PYTHON, "-m", "iot_gateway", "run", "--config", str(CONFIGURATION)],
+        user=USER,
+        environment={"PYTHONPATH": str(CODE)},
+        after=["mosquitto.service"],
+        directives={
+            "ExecReload": "/bin/kill -HUP $MAINPID",
+            "Restart": "always",
+            "RestartSec": "2",
+            "TimeoutStopSec": "30",
+            "StateDirectory": "iot-gateway",
+            "StateDirectoryMode": "0750",
+            "RuntimeDirectory": "iot-gateway",
+            "RuntimeDirectoryMode": "0750",
+            "UMask": "0027",
+            "NoNewPrivileges": "yes",
+            "CapabilityBoundingSet": "",
+            "ProtectSystem": "strict",
+            "ProtectHome": "yes",
+            "PrivateTmp": "yes",
+            "PrivateDevices": "yes",
+            "ProtectKernelTunables": "yes",
+            "ProtectKernelModules": "yes",
+            "ProtectControlGroups": "yes",
+            "ProtectClock": "yes",
+            "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+            "RestrictNamespaces": "yes",
+            "RestrictRealtime": "yes",
+            "RestrictSUIDSGID": "yes",
+            "LockPersonality": "yes",
+            "MemoryDenyWriteExecute": "yes",
+            "SystemCallArchitectures": "native",
+        },
+    )
+
+
+def mqtt_password() -> str:
+    """Return the relay's password at the site's broker: the one in its file of secrets, or a new one."""
+    try:
+        return tomllib.loads(SECRETS.read_text())["listeners"]["mqtt"]["password"]
+    except (FileNotFoundError, KeyError, tomllib.TOMLDecodeError):
+        return secrets.token_urlsafe(32)
+
+
+def ensure_relay(charm_dir: Path, settings: Settings, passwords: tuple[str, str]) -> bool:
+    """Have the relay installed and running with this configuration.
+
+    Args:
+        charm_dir: the charm's folder, whose packages hold the relay.
+        settings: of the relay.
+        passwords: for the site's broker and for RabbitMQ.
+
+    Returns:
+        Whether it was started, restarted or given another configuration.
+
+    Raises:
+        DistributionError: the charm holds no packages.
+        systemd.SystemdError: the relay does not start.
+    """
+    ensure_system_user(USER, home=STATE)
+    restart = ensure_python_workload(CODE.name, charm_dir, prefix=CODE.parent)
+    ensure_directory(DIRECTORY)
+    changed = ensure_file(SECRETS, secrets_text(*passwords), mode=0o600, owner=USER, group=USER)
+    changed |= ensure_file(CONFIGURATION, configuration(settings))
+    restart |= services.ensure_unit(SERVICE, unit())
+    if services.ensure_running(SERVICE, restart=restart):
+        return True
+    if changed:
+        logger.info("the relay reads its configuration again")
+        systemd.service_reload(SERVICE)
+    return changed
+
+
+def wait_until_connected(timeout_s: float) -> bool:
+    """Wait until the relay is connected at both ends; return whether it is."""
+
+    def connected() -> bool:
+        try:
+            seen = status()
+        except NotRunningError:
+            return False
+        return seen["listeners"]["mqtt"]["connected"] and seen["uplink"]["connected"]
+
+    return services.wait_until(connected, timeout_s)
+
+
+def is_installed() -> bool:
+    """Tell whether the relay was set up."""
+    return CONFIGURATION.exists()
+
+
+def status() -> dict[str, Any]:
+    """Return the relay's status.
+
+    Raises:
+        NotRunningError: it does not run.
+    """
+    return relay_status.ask(SOCKET)
+
+
+def stop() -> None:
+    """Stop the relay; what it holds stays on disk."""
+    services.stop(SERVICE)
+
+
+def remove() -> None:
+    """Stop the relay for good; what it holds stays on disk."""
+    services.disable(SERVICE)

@@ -1,0 +1,124 @@
+"""What the charm knows, read once into frozen, validated values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import ops
+from pydantic import ByteSize, Field, StringConstraints
+
+import mosquitto
+from iot_charm.config import CharmConfig
+from iot_charm.errors import InvalidDatabagError
+from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.mqtt import MqttNode
+from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
+
+MQTT, AMQP = "mqtt", "amqp"
+VHOST = "iot"
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+OutboxBytes = Annotated[ByteSize, Field(ge=2**20, le=2**40)]
+Prefix = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+
+
+class GatewayConfig(CharmConfig):
+    """The charm's options."""
+
+    site: str = Field(pattern=f"^{_NAME}$")
+    gateway_id: str = Field(pattern=f"^({_NAME})?$")
+    topic_prefix: Prefix
+    mqtt_port: int = Field(ge=1, le=65535)
+    batch_size: int = Field(ge=1, le=100_000)
+    batch_age: int = Field(ge=10, le=60_000)
+    outbox_max_bytes: OutboxBytes
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+    def gateway(self, unit: ops.Unit) -> str:
+        """Return the gateway's name."""
+        return self.gateway_id or unit.name.replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Broker:
+    """RabbitMQ as the relation tells of it."""
+
+    answer: RabbitmqAnswer
+    password: str
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase) -> Self | None:
+        """Return the broker; None while it has not answered in full.
+
+        Raises:
+            InvalidDatabagError: it answered something that the interface does not allow.
+        """
+        answer = first_unit(charm, AMQP, RabbitmqAnswer)
+        if answer is None:
+            return None
+        if not answer.password_secret:
+            return cls(answer, answer.password) if answer.password else None
+        try:
+            content = charm.model.get_secret(id=answer.password_secret).get_content(refresh=True)
+        except (ops.SecretNotFoundError, ops.ModelError):
+            # It is granted before it is named, but not everywhere at the same moment: the next event brings it.
+            return None
+        return cls(answer, content[PASSWORD])
+
+
+@dataclass(frozen=True)
+class RelatedNode:
+    """A remote unit that speaks for a node."""
+
+    relation: ops.Relation
+    unit: ops.Unit
+    name: str
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The units that want an identity."""
+
+    wanted: tuple[RelatedNode, ...]
+    problems: tuple[str, ...]
+    """Requests that can't be met, in words for the operator."""
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase, departing: ops.Unit | None = None) -> Self:
+        """Read the requests of all units on all relations, but for one that is leaving."""
+        wanted: dict[str, RelatedNode] = {}
+        problems: list[str] = []
+        for relation in sorted(charm.model.relations[MQTT], key=lambda relation: relation.id):
+            if not relation.active:
+                continue
+            for unit in sorted(relation.units, key=lambda unit: (unit.app.name, int(unit.name.rpartition("/")[2]))):
+                if unit == departing:
+                    continue
+                try:
+                    request = MqttNode.read(relation, unit)
+                except InvalidDatabagError as error:
+                    problems.append(str(error))
+                    continue
+                if request is None:
+                    continue
+                if request.node in mosquitto.RESERVED:
+                    problems.append(f"{unit.name} can't be called {request.node}: the gateway uses that name")
+                elif request.node in wanted:
+                    other = wanted[request.node].unit.name
+                    problems.append(f"{unit.name} can't be called {request.node}: {other} is")
+                else:
+                    wanted[request.node] = RelatedNode(relation, unit, request.node)
+        return cls(tuple(wanted.values()), tuple(problems))
+
+
+def describe_nodes(count: int, relay: Mapping[str, Any]) -> str:
+    """Return the text of the active status, ``Ready (2 nodes, outbox empty, 1 dead letter)``."""
+    entries: int = relay["outbox"]["telemetry"]["entries"]
+    parts = [_counted(count, "node"), f"{_counted(entries, 'reading')} in the outbox" if entries else "outbox empty"]
+    if relay["dead_letters_total"]:
+        parts.append(_counted(relay["dead_letters_total"], "dead letter"))
+    return f"Ready ({', '.join(parts)})"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

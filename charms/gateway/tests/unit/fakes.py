@@ -1,0 +1,86 @@
+"""A gateway charm on a machine that is not there: the workload modules are faked, ops is not."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ops.testing
+
+import mosquitto
+import relay
+from iot_gateway.errors import NotRunningError
+
+
+@dataclass
+class Machine:
+    """What the charm did to the machine, and what it is told of it."""
+
+    users: dict[str, str] = field(default_factory=dict)
+    user_history: list[set[str]] = field(default_factory=list)
+    broker: mosquitto.Settings | None = None
+    relay_settings: relay.Settings | None = None
+    amqp_password: str = ""
+    waited: int = 0
+    mosquitto_runs: bool = True
+    stopped: list[str] = field(default_factory=list)
+    status: dict[str, Any] | None = None
+
+    def ensure_broker(self, settings: mosquitto.Settings, users: dict[str, str]) -> None:
+        self.broker, self.users = settings, dict(users)
+        self.user_history.append(set(users))
+
+    def ensure_relay(self, _charm_dir: Path, settings: relay.Settings, passwords: tuple[str, str]) -> bool:
+        changed = settings != self.relay_settings
+        self.relay_settings = settings
+        assert passwords[0] == self.users[mosquitto.RELAY_USER]
+        self.amqp_password = passwords[1]
+        if self.status is None:
+            self.status = relay_status()
+        return changed
+
+    def wait_until_connected(self, _timeout: float) -> bool:
+        self.waited += 1
+        return True
+
+    def relay_status(self) -> dict[str, Any]:
+        if self.status is None:
+            raise NotRunningError("no relay answers")
+        return self.status
+
+
+def relay_status(**changes: Any) -> dict[str, Any]:
+    return {
+        "received": 12,
+        "readings": 24,
+        "confirmed": 20,
+        "malformed": 1,
+        "dead_letters_total": 0,
+        "behind_seconds": 1.5,
+        "refusal": None,
+        "listeners": {"mqtt": {"connected": True, "error": None}},
+        "uplink": {"connected": True, "blocked": False, "error": None},
+        "forwarders": {"telemetry": {"error": None}},
+        "outbox": {"telemetry": {"entries": 0, "bytes": 0}, "dead-letters": {"entries": 0, "bytes": 0}},
+        "probes": {},
+        **changes,
+    }
+
+
+BROKER_SECRET = ops.testing.Secret({"password": "amqp-password"}, id="secret:broker")
+
+
+def amqp(**changes: str) -> ops.testing.Relation:
+    answer = {
+        "hostname": "10.0.0.2",
+        "port": "5672",
+        "password-secret": BROKER_SECRET.id,
+        "batch-encoding": "gzip",
+        **changes,
+    }
+    return ops.testing.Relation("amqp", remote_app_name="rabbitmq", remote_units_data={0: answer})
+
+
+def mqtt(**nodes: str) -> ops.testing.Relation:
+    """A relation with an application ``sensor-node``; ``u0="name"`` is what its unit 0 publishes."""
+    units = {int(unit[1:]): ({"node": f'"{node}"'} if node else {}) for unit, node in nodes.items()}
+    return ops.testing.Relation("mqtt", remote_app_name="sensor-node", remote_units_data=units)
