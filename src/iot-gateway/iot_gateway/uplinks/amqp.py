@@ -90,6 +90,7 @@ class AmqpSender(interfaces.Sender):
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         self.ready = True
+        self.error = None
         self.on_change()
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, _body: bytes) -> None:
