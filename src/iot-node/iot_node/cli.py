@@ -92,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     generator.add_argument(
         "--subnode",
         type=_name,
-        default="",
         help="name of the run: readings belong to <node>:<name>, counted from 0; by default from the time",
     )
     generator.add_argument(
