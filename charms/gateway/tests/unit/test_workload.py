@@ -154,11 +154,6 @@ def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: S
     loaded = relay_config.load(relay.CONFIGURATION)
     assert (loaded.site, loaded.gateway) == ("site-1", "gateway-0")
     assert (loaded.batch.readings, loaded.batch.age_ms) == (1000, 500)
-        "site-1",
-        "gateway-0",
-        1000,
-        500,
-    )
     listener: Any = loaded.listener_options("mqtt")
     uplink: Any = loaded.uplink_options()
     assert listener.password.get_secret_value() == 'mqtt-"secret"\\'
