@@ -126,6 +126,8 @@ class Client:
                     f"the daemon ended at its start (exit status {process.returncode}).{self._log_tail()}"
                 )
             time.sleep(_POLL_S)
+        process.kill()
+        process.wait()
         raise DaemonError(f"the daemon did not answer within {START_TIMEOUT_S:.0f} s.{self._log_tail()}")
 
     def _connect(self) -> socket.socket | None:

@@ -217,7 +217,7 @@ class _Checker:
 
     def _placements(self, name: str, raw: RawApplication) -> tuple[Placement, ...]:
         value = raw.keys.get("to")
-        if value is None or value.value is None:
+        if value is None or value.value in (None, []):
             return ()
         listed = as_list(value.value) or str(value.value).split(",")
         if len(listed) > self._units[name]:

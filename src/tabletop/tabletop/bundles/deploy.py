@@ -84,8 +84,8 @@ class Deployment:
             "trust": app.trust,
         }
         if not app.to:
-            for number in range(app.num_units):
-                self._report(f"- add unit {app.name}/{number} to new machine")
+            for _ in range(app.num_units):
+                self._step(f"add a unit of {app.name} to a new machine")
             self._request("deploy", **settings, num_units=app.num_units, to=[])
             return
         # One by one: a place may be a machine that an earlier unit made.
@@ -99,7 +99,7 @@ class Deployment:
     def _placed(self, app: Application, number: int, add: Callable[[list[str]], None]) -> None:
         place = app.placement(number)
         to = self._resolve(place, number)
-        self._step(f"add unit {app.name}/{number} to {f'machine {to[0]}' if to else 'new machine'}")
+        self._step(f"add a unit of {app.name} to {f'machine {to[0]}' if to else 'a new machine'}")
         before = self._unit_machines()
         add(to)
         if place.kind == "machine" and not to:

@@ -1,6 +1,7 @@
 """Models: several may run side by side, each with its own applications and machines."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from tabletop.commands.options import add_format, add_ignored
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
 from tabletop.session import CONTROLLER, USER, Session, short_model
+from tabletop.status import section
 from tabletop.version import JUJU_VERSION
 
 CLOUD = "localhost"
@@ -81,7 +83,7 @@ class Models(Command):
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """List them."""
-        found = [model_info(session, name) for name in names(session)]
+        found = [model_info(session, name, uuid) for name, uuid in uuids(session).items()]
         current = session.current_model()
         if args.format != "tabular":
             result({"models": found, "current-model": current}, args.format)
@@ -107,10 +109,10 @@ class ShowModel(Command):
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Show it."""
         name = session.model(args.name or args.model)
-        known = names(session)
+        known = uuids(session)
         if name not in known:
             raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
-        result({name: model_info(session, name)}, args.format)
+        result({name: model_info(session, name, known[name])}, args.format)
 
 
 class Switch(Command):
@@ -129,29 +131,28 @@ class Switch(Command):
             out(f"{CONTROLLER}:{USER}/{current}")
             return
         name = short_model(args.name)
-        if name not in names(session):
+        if name not in uuids(session):
             raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
         session.switch(name)
         note(f"{CONTROLLER}:{USER}/{current or ''} -> {CONTROLLER}:{USER}/{name}")
 
 
-def names(session: Session) -> list[str]:
-    """Return the names of the models there are."""
-    found: list[Any] = session.call("models")
-    return [model if isinstance(model, str) else model["name"] for model in found]
+def uuids(session: Session) -> dict[str, str]:
+    """Return the UUID of each model there is, by its name."""
+    found: list[dict[str, str]] = session.call("models")
+    return {model["name"]: model["uuid"] for model in found}
 
 
-def model_info(session: Session, name: str) -> dict[str, Any]:
+def model_info(session: Session, name: str, uuid: str) -> dict[str, Any]:
     """Describe a model as `juju show-model` does."""
-    import uuid
-
     status = session.call("status", model=name)
     return {
         "name": f"{USER}/{name}",
         "short-name": name,
-        "model-uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.{CONTROLLER}")),
+        "model-uuid": uuid,
         "model-type": "iaas",
-        "controller-uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, CONTROLLER)),
+        # There is no controller, and so none that could be told from another.
+        "controller-uuid": "00000000-0000-0000-0000-000000000000",
         "controller-name": CONTROLLER,
         "is-controller": False,
         "owner": USER,
@@ -161,7 +162,7 @@ def model_info(session: Session, name: str) -> dict[str, Any]:
         "life": "alive",
         "status": {"current": "available"},
         "users": {USER: {"display-name": USER, "access": "admin", "last-connection": "just now"}},
-        "machines": {machine: {"cores": 0} for machine in status.get("machines", {})},
+        "machines": {machine: {"cores": os.cpu_count() or 1} for machine in section(status, "machines")},
         "agent-version": JUJU_VERSION,
     }
 

@@ -1,0 +1,404 @@
+"""The command line as a person uses it: what it prints, where, and with which exit status."""
+
+import io
+import json
+import sys
+
+import pytest
+import yaml
+
+from tabletop import cli
+from tabletop.commands import ALIASES, REFUSED, VERBS
+from tabletop.commands.options import duration
+
+CONFIG = {"settings": {"colour": {"value": "blue"}, "loud": {"value": True}, "unset": {}}}
+TASKS = {
+    "7": {"id": "7", "unit": "a/0", "status": "completed", "message": "", "results": {"return-code": 0, "x": "1"}},
+    "8": {
+        "id": "8",
+        "unit": "a/1",
+        "status": "failed",
+        "message": "because",
+        "results": {"return-code": 2, "stdout": "o"},
+    },
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def in_model(daemon, monkeypatch):
+    """A daemon, and a model that is meant unless another is given."""
+    monkeypatch.setenv("JUJU_MODEL", "m")
+    return daemon
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["-h"], ["--help"]])
+def test_overview(run, words):
+    status, out, _ = run(*words)
+    assert status == 0
+    assert out.startswith("tabletop is NOT Juju.")
+    assert all(f"  {name} " in out for name in VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_of_each_verb(run, name, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(name, "--help")
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert f"usage: tabletop {name}" in out
+    assert "NOT Juju" in out
+
+
+def test_help_of_a_verb_by_name(run, capsys):
+    with pytest.raises(SystemExit):
+        run("help", "deploy")
+    assert "usage: tabletop deploy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_verbs(run, name):
+    status, out, err = run(name)
+    assert (status, out) == (1, "")
+    assert err == f"ERROR tabletop doesn't have '{name}': {REFUSED[name]}\n"
+
+
+def test_no_word_is_both_there_and_refused():
+    assert not set(VERBS) & set(REFUSED)
+    assert set(ALIASES.values()) <= set(VERBS)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["statsu"], "did you mean 'status'?"),
+        (["frobnicate"], "'tabletop help' lists what it does"),
+        (["deploy"], "the following arguments are required: PATH"),
+        (["status", "--format", "xml"], "invalid choice: 'xml'"),
+        (["run", "-m", "m", "smoke-test"], "no unit specified"),
+        (["run", "-m", "m", "a/0"], "no action specified"),
+        (["run", "-m", "m", "a/0", "b/0", "x"], "all units must be of the same application"),
+        (["run", "-m", "m", "a/0", "x", "y"], "must be of the form key.key.key...=value"),
+        (["run", "-m", "m", "a/0", "x", "y=["], "the value isn't YAML"),
+        (["run", "-m", "m", "a/0", "x", "--wait", "soon"], "'soon' isn't a duration"),
+        (["exec", "-m", "m", "--unit", "a/0"], "no commands specified"),
+        (["exec", "-m", "m", "true"], "give a target"),
+        (["exec", "-m", "m", "--all", "--unit", "a/0", "true"], "either --all, or the targets one by one"),
+        (["config", "-m", "m", "a", "x", "y=1"], "either show one option, or set some"),
+        (["config", "-m", "m", "a", "x=1", "--reset", "x"], "x: both set and reset"),
+        (["add-unit", "-m", "m", "a", "-n", "0"], "--num-units must be a positive integer"),
+        (["remove-unit", "-m", "m", "a", "--num-units", "1"], "name the units to remove"),
+        (["resolved", "-m", "m"], "name a unit, or give --all"),
+        (["add-secret", "-m", "m", "s"], "a secret needs content"),
+        (["add-secret", "-m", "m", "s", "x"], "expected key=value, got 'x'"),
+        (["show-secret", "-m", "m", "s", "--reveal", "--revisions"], "goes with neither"),
+        (["pack", "a", "b", "-o", "c.charm"], "one file can't hold several charms"),
+    ],
+)
+def test_usage_errors(run, daemon, words, expected):
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith("ERROR ")
+    assert expected in err
+    assert daemon.calls == []
+
+
+def test_no_model(run, daemon):
+    assert run("status") == (
+        1,
+        "",
+        "ERROR no model is current: give one with -m, or make one with 'tabletop add-model NAME'\n",
+    )
+
+
+def test_the_current_model(run, daemon, status):
+    daemon.answers.update(status=status, models=[{"name": "iot", "uuid": "t"}, {"name": "other", "uuid": "u"}])
+    assert run("switch")[0] == 1
+    assert run("add-model", "iot")[2] == "Added 'iot' model on localhost for user 'admin'\n"
+    assert run("switch")[1] == "tabletop:admin/iot\n"
+    run("status")
+    assert run("switch", "other")[0] == 0
+    run("status")
+    run("status", "-m", "tabletop:admin/third")
+    assert [asked["model"] for asked in daemon.asked("status")] == ["iot", "other", "third"]
+    assert run("switch", "nope")[2] == "ERROR model tabletop:admin/nope not found\n"
+    assert run("show-model", "nope")[0] == 1
+    assert "other*" in run("models")[1]
+    listed = json.loads(run("models", "--format", "json")[1])
+    assert [model["short-name"] for model in listed["models"]] == ["iot", "other"]
+    assert run("destroy-model", "other", "--no-prompt")[2] == "Model 'other' destroyed\n"
+    assert run("switch")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [(["destroy-model", "m"], "destroy_model"), (["remove-application", "-m", "m", "a"], "remove_application")],
+)
+def test_what_removes_asks_first(run, daemon, monkeypatch, words, method):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    status, _, err = run(*words)
+    assert status == 1
+    assert "there is no terminal to ask on" in err
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert run(*words)[0] == 1
+    assert daemon.asked(method) == []
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert run(*words)[0] == 0
+    assert len(daemon.asked(method)) == 1
+
+
+def test_status_forms(run, in_model, status):
+    in_model.answers["status"] = status
+    assert "Integration provider" in run("status", "--relations")[1]
+    assert json.loads(run("status", "--format", "json")[1]) == status
+    assert yaml.safe_load(run("status", "--format=yaml")[1]) == status
+    assert "store/0" not in run("status", "web")[1]
+    filtered = json.loads(run("status", "web/2", "--format", "json")[1])
+    assert set(filtered["applications"]["web"]["units"]) == {"web/2"}
+    assert set(filtered["machines"]) == {"2"}
+    assert run("status", "nope")[2] == "ERROR nothing matches nope\n"
+
+
+def test_status_again_and_again(run, in_model, status, monkeypatch):
+    answers = iter([status, status])
+    in_model.answers["status"] = lambda **_: next(answers)
+    monkeypatch.setattr("time.sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, out, err = run("status", "--watch", "5s")
+    assert (code, err) == (130, "interrupted\n")
+    assert out.startswith("Model")
+
+
+def test_addresses(run, in_model, status):
+    in_model.answers["status"] = status
+    assert "web/10   10.87.1.12  80/tcp,443/tcp" in run("addresses")[1]
+    found = json.loads(run("addresses", "--format", "json")[1])
+    assert found["web/10"] == {"address": "10.87.1.12", "ports": ["80/tcp", "443/tcp"]}
+
+
+def test_show_application(run, in_model, status):
+    in_model.answers["status"] = status
+    assert yaml.safe_load(run("show-application", "store")[1])["store"]["charm"] == "store"
+    assert run("show-application", "nope")[2] == 'ERROR application "nope" not found\n'
+
+
+def test_config_of_one_option(run, in_model):
+    in_model.answers["get_config"] = CONFIG
+    assert run("config", "a", "colour")[1] == "blue\n"
+    assert run("config", "a", "loud")[1] == "true\n"
+    assert run("config", "a", "unset")[1] == "\n"
+    assert run("config", "a", "loud", "--format", "json")[1] == "true\n"
+    assert "'nope' not found" in run("config", "a", "nope")[2]
+    assert yaml.safe_load(run("config", "a")[1]) == CONFIG
+
+
+def test_config_from_files(run, in_model, tmp_path):
+    (tmp_path / "flat.yaml").write_text("colour: red\n")
+    (tmp_path / "named.yaml").write_text("a: {size: 3}\nb: {size: 4}\n")
+    (tmp_path / "text").write_text("long text")
+    run("config", "a", "--file", tmp_path / "flat.yaml")
+    run("config", "a", "--file", tmp_path / "named.yaml", f"note=@{tmp_path}/text", "--reset", "x,y")
+    assert [(asked["values"], asked["reset"]) for asked in in_model.asked("set_config")] == [
+        ({"colour": "red"}, []),
+        ({"size": 3, "note": "long text"}, ["x", "y"]),
+    ]
+    assert "can't read" in run("config", "a", "note=@/nonexistent")[2]
+
+
+def test_deploy_with_a_file_of_options(run, in_model, packed, tmp_path):
+    (tmp_path / "options.yaml").write_text("web: {loud: true}\n")
+    run("deploy", packed("web"), "--config", tmp_path / "options.yaml", "--config", "ratio=2")
+    assert in_model.asked("deploy")[0]["config"] == {"loud": True, "ratio": "2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--resource", "seed=nope"], "resource 'seed': no such file: nope"),
+        (["--resource", "seed"], "expected key=value"),
+        (["-n", "-1"], "must be a positive integer"),
+        (["--overlay", "x.yaml"], "isn't a bundle"),
+    ],
+)
+def test_deploy_that_makes_no_sense(run, in_model, packed, words, expected):
+    status, _, err = run("deploy", packed("web"), *words)
+    assert status == 2
+    assert expected in err
+    assert in_model.calls == []
+
+
+def test_dry_run_of_a_bundle(run, in_model, packed, tmp_path):
+    packed("web")
+    (tmp_path / "bundle.yaml").write_text("applications: {web: {charm: ./web.charm}}\n")
+    status, _, err = run("deploy", tmp_path, "--dry-run")
+    assert status == 0
+    assert "nothing was deployed" in err
+    assert in_model.calls == []
+    in_model.answers["status"] = {"applications": {"web": {"charm-name": "web", "units": {"web/0": {"machine": "0"}}}}}
+    assert "Nothing to do" in run("deploy", tmp_path)[2]
+
+
+def test_run_of_an_action(run, in_model):
+    in_model.answers["run_action"] = {"tasks": {"a/0": "7"}}
+    in_model.answers["wait_task"] = lambda id, **_: TASKS[id]
+    in_model.progress["wait_task"] = ["07:00 half way"]
+    words = ["a/0", "act", "n=3", "deep.key=yes", "deep.other=[1]", "text=a b"]
+    status, out, err = run("run", *words)
+    assert (status, out) == (0, "x: '1'\n\n")
+    assert "07:00 half way\n" in err
+    assert "task 7 on unit-a-0" in err
+    assert in_model.asked("run_action")[0]["params"] == {
+        "n": 3,
+        "deep": {"key": True, "other": [1]},
+        "text": "a b",
+    }
+    run("run", *words, "--string-args")
+    assert in_model.asked("run_action")[1]["params"]["n"] == "3"
+
+
+def test_run_on_several_units_of_which_one_fails(run, in_model):
+    in_model.answers["run_action"] = {"tasks": {"a/0": "7", "a/1": "8"}}
+    in_model.answers["wait_task"] = lambda id, **_: TASKS[id]
+    status, out, err = run("run", "a/0", "a/1", "act")
+    assert status == 1
+    assert "a/1:\n  id: '8'\n  status: failed\nAction id 8 failed: because\no\n" in out
+    assert 'ERROR the following task failed:\n - id "8" with return code 2' in err
+    status, out, _ = run("run", "a/0", "a/1", "act", "--format", "json")
+    assert status == 1
+    assert json.loads(out)["a/1"]["message"] == "because"
+
+
+def test_run_in_the_background(run, in_model):
+    in_model.answers["run_action"] = {"tasks": {"a/0": "7"}}
+    status, out, err = run("run", "a/0", "act", "--background")
+    assert (status, out) == (0, "")
+    assert "'tabletop show-task 7'" in err
+    assert in_model.asked("wait_task") == []
+
+
+def test_show_task(run, in_model):
+    in_model.answers["task"] = lambda id, **_: TASKS[id]
+    in_model.answers["wait_task"] = lambda id, **_: TASKS[id]
+    assert yaml.safe_load(run("show-task", "8")[1])["message"] == "because"
+    assert json.loads(run("show-task", "7", "--wait", "1m", "--format", "json")[1])["status"] == "completed"
+
+
+def test_actions(run, in_model):
+    in_model.answers["actions"] = {"act": {"description": "Acts.\nAt length.", "params": {"n": {}}}}
+    assert "act     Acts.\n" in run("actions", "a")[1]
+    assert yaml.safe_load(run("actions", "a", "--format", "yaml")[1]) == {"act": "Acts."}
+    assert yaml.safe_load(run("actions", "a", "--schema")[1])["act"]["params"] == {"n": {}}
+
+
+def test_exec_on_many(run, in_model, status):
+    in_model.answers["status"] = status
+    in_model.answers["exec"] = lambda target, **_: {"stdout": f"on {target}", "stderr": "", "return-code": 0}
+    assert run("exec", "--application", "web", "hostname")[1] == "web/10:\non web/10\n\nweb/2:\non web/2\n\n"
+    assert run("exec", "--all", "--", "hostname", "-f")[1] == "10:\non 10\n\n2:\non 2\n\n"
+    assert in_model.asked("exec")[-1]["argv"] == ["/bin/bash", "-c", "hostname -f"]
+    assert run("exec", "-u", "web/2", "hostname")[1] == "on web/2\n"
+    assert "application 'nope' not found" in run("exec", "-a", "nope", "hostname")[2]
+
+
+def test_resolved_of_all(run, in_model, status):
+    in_model.answers["status"] = status
+    run("resolve", "--all", "--no-retry")
+    assert in_model.asked("resolved") == [{"model": "m", "unit": "web/10", "no_retry": True}]
+
+
+def test_debug_log_filters(run, in_model):
+    lines = [
+        {"id": number, "entity": entity, "time": "t", "level": "INFO", "module": "x", "message": str(number)}
+        for number, entity in enumerate(("web/0", "web/1", "store/0", "machine-0"), 1)
+    ]
+    in_model.answers["debug_log"] = {"lines": lines}
+    shown = run("debug-log", "--limit", "9", "-i", "unit-web-0", "-i", "store")[1]
+    assert [line.rpartition(" ")[2] for line in shown.splitlines()] == ["1", "3"]
+    shown = run("debug-log", "--no-tail", "-x", "web/*", "-i", "*")[1]
+    assert [line.partition(":")[0] for line in shown.splitlines()] == ["unit-store-0", "machine-0"]
+    run("debug-log", "--limit", "9", "--include", "unit-web-0", "--level", "warning")
+    assert in_model.asked("debug_log")[-1] == {"model": "m", "unit": "web-0", "level": "WARNING", "limit": 9}
+
+
+def test_debug_log_follows(run, in_model):
+    line = {"id": 5, "entity": "web/0", "time": "t", "level": "INFO", "module": "x", "message": "new"}
+
+    def answer(since_id: int = 0, wait: float = 0, **_: object) -> dict[str, object]:
+        if since_id == 5:
+            raise KeyboardInterrupt
+        return {"lines": [line] if wait else []}
+
+    def interrupted(since_id: int = 0, wait: float = 0, **rest: object) -> object:
+        try:
+            return answer(since_id, wait, **rest)
+        except KeyboardInterrupt:
+            return {"gone": True}
+
+    in_model.answers["debug_log"] = interrupted
+    with pytest.raises(KeyError):
+        run("debug-log", "--tail")
+    assert [asked.get("since_id") for asked in in_model.asked("debug_log")] == [None, 0, 5]
+
+
+def test_model_config_forms(run, in_model):
+    in_model.answers["model_config"] = {"key": {"Value": "5m", "Source": "default"}}
+    assert "key        default  5m" in run("model-config")[1]
+    assert run("model-config", "key")[1] == "5m\n"
+    assert run("model-config", "nope")[0] == 1
+    assert run("model-constraints")[1].startswith("arch=")
+
+
+def test_secret_tables(run, in_model):
+    in_model.answers["secrets"] = {"abc": {"name": "s", "owner": "<model>", "revision": 2}}
+    assert "abc  s     <model>  2" in run("secrets")[1]
+    in_model.answers["show_secret"] = {"abc": {"content": {"k": "v"}}}
+    assert yaml.safe_load(run("show-secret", "s", "--reveal")[1]) == {"abc": {"content": {"k": "v"}}}
+
+
+def test_version(run):
+    text = run("version")[1]
+    assert run("--version")[1] == text
+    assert json.loads(run("version", "--format", "json")[1]) == text.strip()
+    assert "not Juju" in run("version", "--all")[1]
+
+
+def test_pack(run, home, tmp_path):
+    (tmp_path / "mine/src").mkdir(parents=True)
+    (tmp_path / "mine/src/charm.py").write_text("")
+    (tmp_path / "mine/charmcraft.yaml").write_text("name: mine\nparts:\n  charm: {plugin: python}\n")
+    status, out, err = run("pack", tmp_path / "mine", "-o", tmp_path / "out")
+    assert (status, out) == (0, f"{tmp_path}/out/mine.charm\n")
+    assert err.endswith("mine: packed\n")
+    assert run("pack", tmp_path / "mine", "-o", tmp_path / "out")[2] == "mine: up to date\n"
+
+
+def test_errors_of_the_daemon_are_one_line(run, in_model, refusal):
+    in_model.answers["integrate"] = refusal("they can't be related")
+    assert run("integrate", "a", "b") == (1, "", "ERROR they can't be related\n")
+
+
+def test_a_reader_that_has_seen_enough(in_model, status, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            return 1
+
+    in_model.answers["status"] = status
+    dup2 = []
+    with monkeypatch.context() as patch:
+        patch.setattr("os.dup2", lambda *numbers: dup2.append(numbers))
+        patch.setattr(sys, "stdout", Full())
+        assert cli.main(["status"]) == 141
+    assert dup2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1m30s", 90), ("0.5h", 1800), ("250ms", 0.25), ("20.0s", 20)]
+)
+def test_durations(text, seconds):
+    assert duration(text) == seconds

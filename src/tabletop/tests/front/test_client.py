@@ -1,0 +1,114 @@
+"""The client's end of the API: a daemon is started if none answers; what goes wrong is told with its remedy."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from tabletop.client import Client, DaemonError, RemoteError
+from tabletop.paths import Paths
+
+
+@pytest.fixture
+def client(home: Path) -> Client:
+    return Client(Paths.from_environment())
+
+
+def test_progress_then_result(client, daemon):
+    daemon.answers["work"] = lambda number: number + 1
+    daemon.progress["work"] = ["one", "two"]
+    said: list[str] = []
+    assert client.call("work", said.append, number=3) == 4
+    assert said == ["one", "two"]
+    assert client.call("work", number=1) == 2
+
+
+def test_refusal(client, daemon, refusal):
+    daemon.answers["work"] = refusal("not so", "not-found")
+    with pytest.raises(RemoteError, match="not so") as error:
+        client.call("work")
+    assert error.value.kind == "not-found"
+
+
+@pytest.mark.parametrize("answer", [b"", b"no json\n", b'{"progress": "x"}\n'])
+def test_a_daemon_that_goes_away(client, home, answer):
+    (home / "run").mkdir()
+    (home / "run/daemon.log").write_text("\n".join(f"line {number}" for number in range(30)))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(home / "run/api.sock"))
+        server.listen()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(DaemonError, match="went away") as error:
+            client.call("work")
+        thread.join()
+    assert str(error.value).endswith("line 29")
+    assert "line 3\n" not in str(error.value)
+
+
+def test_not_root(client, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(DaemonError, match="must run as root; try again with sudo"):
+        client.call("models")
+
+
+def test_a_socket_of_somebody_else(client, daemon, monkeypatch):
+    def refuse(self: socket.socket, address: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(DaemonError, match="belongs to root; try again with sudo"):
+        client.call("models")
+
+
+def test_no_daemon(client):
+    assert not client.running()
+
+
+def test_a_real_daemon_is_started_and_outlives_its_client(client):
+    assert client.start()
+    assert not client.start()
+    pid = client.call("ping")["pid"]
+    assert pid != os.getpid()
+    assert client.call("models") == []
+    with socket.socket(socket.AF_UNIX) as watch:
+        watch.connect(str(client.socket_path))
+        client.call("shutdown")
+    os.waitpid(pid, 0)
+    assert not client.running()
+
+
+def test_two_clients_at_once_start_one_daemon(client):
+    answers: list[object] = []
+    threads = [threading.Thread(target=lambda: answers.append(client.call("ping")["pid"])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 3
+    assert len(set(answers)) == 1
+    client.call("shutdown")
+
+
+def test_a_daemon_that_can_not_start_says_why(client, home):
+    (home / "state").write_text("a file where a folder should be")
+    with pytest.raises(DaemonError, match="the daemon ended at its start") as error:
+        client.call("models")
+    assert "daemon.log" in str(error.value)
+    assert "FileExistsError" in str(error.value) or "Not a directory" in str(error.value)
+
+
+def test_a_daemon_that_never_answers(client, monkeypatch):
+    monkeypatch.setattr("tabletop.client.START_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(client, "running", lambda: False)
+    with pytest.raises(DaemonError, match="did not answer within"):
+        client.start()
