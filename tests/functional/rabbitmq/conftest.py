@@ -1,0 +1,58 @@
+"""A broker with its management API, and the charm's modules that speak to it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemons import RabbitMq, answers, free_port
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "charms/rabbitmq/src"))
+
+import topology
+from management import Management, ManagementError
+
+LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h")
+
+
+class ManagedRabbitMq(RabbitMq):
+    """A node with the management plugin."""
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        self.management_port = free_port()
+        with (directory / "rabbitmq.conf").open("a") as configuration:
+            configuration.write(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management_port}\n")
+        (directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
+
+    def ready(self) -> bool:
+        if not super().ready() or not answers(self.management_port):
+            return False
+        try:
+            return self.management().whoami() == self.USER
+        except ManagementError:
+            return False
+
+    def management(self) -> Management:
+        return Management(f"http://127.0.0.1:{self.management_port}", self.USER, self.PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagedRabbitMq]:
+    found = ManagedRabbitMq(tmp_path_factory.mktemp("rabbitmq"))
+    found.start()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def management(broker: ManagedRabbitMq) -> Management:
+    return broker.management()
+
+
+@pytest.fixture
+def vhost(request: pytest.FixtureRequest, management: Management) -> str:
+    """A virtual host of the test's own, with the topology; its name is not one that a URL takes as it is."""
+    name = f"of/{request.node.name}"[:100]
+    management.ensure_vhost(name, LIMITS)
+    return name
