@@ -65,7 +65,9 @@ def ensure_running(settings: Settings, *, restart: bool = False) -> bool:
         Whether it was started or restarted.
     """
     sites = _sites(settings)
-    hadoop.write_conf(hadoop_node.CONF, sites)
+    # What clients choose for new files: nothing that the NameNode itself would have to be restarted for.
+    client = hadoop.hdfs_client_properties(settings.replication, settings.block_size)
+    hadoop.write_conf(hadoop_node.CONF, {**sites, "hdfs": {**sites["hdfs"], **client}})
     _ensure_formatted()
     if is_stopped():
         return False
@@ -83,7 +85,6 @@ def _sites(settings: Settings) -> dict[str, hadoop.Properties]:
             "hadoop.security.group.mapping": "org.apache.hadoop.security.NullGroupsMapping",
         },
         "hdfs": {
-            **hadoop.hdfs_client_properties(settings.replication, settings.block_size),
             "dfs.namenode.rpc-address": f"{address}:{PORT}",
             "dfs.namenode.http-address": f"{address}:{WEB_PORT}",
             "dfs.namenode.name.dir": NAME_DIRECTORY.as_uri(),
