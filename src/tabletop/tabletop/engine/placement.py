@@ -33,8 +33,11 @@ def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> 
 
 def _add_unit(model: Model, application: str, machine: int) -> str:
     store = model.store
-    number: int = store.value("SELECT next_unit FROM application WHERE name = ?", application)
-    store.execute("UPDATE application SET next_unit = next_unit + 1 WHERE name = ?", application)
+    number: int = store.value("SELECT next FROM unit_sequence WHERE application = ?", application) or 0
+    store.execute(
+        "INSERT INTO unit_sequence (application, next) VALUES (?, 1) ON CONFLICT DO UPDATE SET next = next + 1",
+        application,
+    )
     name = f"{application}/{number}"
     now = time.time()
     ready = store.value("SELECT state FROM machine WHERE number = ?", machine) == "started"

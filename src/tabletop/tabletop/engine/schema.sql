@@ -23,11 +23,16 @@ CREATE TABLE application (
     trust INTEGER NOT NULL DEFAULT 0,
     constraints TEXT NOT NULL DEFAULT '{}',
     life TEXT NOT NULL DEFAULT 'alive',
-    next_unit INTEGER NOT NULL DEFAULT 0,
     status TEXT,                            -- NULL until the charm sets it
     message TEXT NOT NULL DEFAULT '',
     since REAL NOT NULL,
     workload_version TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+-- Numbers of units are not used again, even if the application is removed and deployed anew.
+CREATE TABLE unit_sequence (
+    application TEXT PRIMARY KEY,
+    next INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE resource (

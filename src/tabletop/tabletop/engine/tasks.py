@@ -158,9 +158,13 @@ def _run(context: HookContext, machine: str) -> Outcome:
         charm = agent_directory(model, context.machine, context.unit) / "charm"
         program = "dispatch" if (charm / "dispatch").exists() else f"actions/{task.name}"
         argv, timeout = [f"{env['CHARM_DIR']}/{program}"], None
+
+    def on_start(kill: Callable[[], None]) -> None:
+        context.kill = kill
+
     model.contexts[context.id] = context
     try:
-        return run(model, machine, argv, env=env, cwd=env["CHARM_DIR"], timeout=timeout)
+        return run(model, machine, argv, env=env, cwd=env["CHARM_DIR"], on_start=on_start, timeout=timeout)
     except (TabletopError, OSError) as error:
         return Outcome(-1, "", str(error))
     finally:

@@ -1,9 +1,7 @@
 """Answers the hook tools of one machine over a socket in the machine's folder."""
 
 import logging
-import os
 import shutil
-import socketserver
 import struct
 import threading
 from importlib import resources
@@ -12,6 +10,7 @@ from socket import socket
 
 from tabletop.engine import hooktools
 from tabletop.engine.model import Model
+from tabletop.engine.sockets import Listener
 
 logger = logging.getLogger(__name__)
 _MAX_REQUEST = 64 << 20
@@ -36,51 +35,27 @@ class ToolServer:
     """Serves `<directory>/agent.socket` from threads of its own until it is closed."""
 
     def __init__(self, model: Model, directory: Path) -> None:
-        """Start to serve; a socket that a dead process left is replaced."""
-        path = directory / "agent.socket"
-        path.unlink(missing_ok=True)
-        folder = os.open(directory, os.O_PATH)
-        try:
-            # A socket's name has at most 107 bytes, and the folder's path may be longer.
-            self._server = _Server(model, f"/proc/self/fd/{folder}/agent.socket")
-        finally:
-            os.close(folder)
-        path.chmod(0o600)
-        self._path = path
-        self._thread = threading.Thread(target=self._server.serve_forever, name=f"tools-{directory.name}", daemon=True)
+        """Start to serve."""
+        self._model = model
+        self._listener = Listener(directory / "agent.socket", self._serve)
+        self._thread = threading.Thread(target=self._listener.serve, name=f"tools-{directory.name}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._listener.stop()
         self._thread.join()
-        self._path.unlink(missing_ok=True)
 
-
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, model: Model, address: str) -> None:
-        self.model = model
-        super().__init__(address, _Handler)
-
-
-class _Handler(socketserver.BaseRequestHandler):
-    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - this is the only server that makes it
-    request: socket
-
-    def handle(self) -> None:
+    def _serve(self, connection: socket) -> None:
         try:
-            fields = _read_fields(self.request)
+            fields = _read_fields(connection)
         except (OSError, ValueError) as error:
             logger.warning("a hook tool's call could not be read: %s", error)
             return
         answer = self._answer(fields)
         out, err = answer.out.encode(), answer.err.encode()
         try:
-            self.request.sendall(struct.pack("!II", answer.code, len(out)) + out + struct.pack("!I", len(err)) + err)
+            connection.sendall(struct.pack("!II", answer.code, len(out)) + out + struct.pack("!I", len(err)) + err)
         except OSError as error:
             logger.debug("a hook tool went away before its answer: %s", error)
 
@@ -89,7 +64,7 @@ class _Handler(socketserver.BaseRequestHandler):
         arguments = [field.decode(errors="surrogateescape") for field in fields[3 : 3 + count]]
         pairs = fields[3 + count :]
         files = {pairs[i].decode(errors="surrogateescape"): pairs[i + 1] for i in range(0, len(pairs) - 1, 2)}
-        context = self.server.model.contexts.get(context_id)
+        context = self._model.contexts.get(context_id)
         if context is None:
             return hooktools.Answer(1, "", f"ERROR {tool}: the hook {context_id!r} is over\n")
         return hooktools.call(context, tool, arguments, files)

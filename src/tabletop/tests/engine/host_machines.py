@@ -1,4 +1,4 @@
-"""Machines that are folders of this host: units run as plain processes, so that tests of the engine need no container."""
+"""Machines that are folders of this host: units run as plain processes, so tests of the engine need no container."""
 
 import os
 import signal

@@ -1,6 +1,7 @@
 """The tools about secrets. What they change is committed with the hook; which revision a unit follows, at once."""
 
 import base64
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from tabletop.engine.hooks import HookContext, ToolError
 from tabletop.engine.hooktools.call import Call
 from tabletop.engine.secrets import ROTATIONS, Draft
 from tabletop.errors import TabletopError
+
+_ID = re.compile(r"[0-9a-z]{20}\Z")
 
 
 def secret_add(call: Call) -> str:
@@ -186,7 +189,10 @@ def _resolve(call: Call, *, owner_only: bool = False) -> str:
     context = call.context
     uri, label = call.argument(0), call.options.get("label")
     if uri is not None:
-        return secrets.plain_id(uri)
+        secret_id = secrets.plain_id(uri)
+        if not _ID.match(secret_id):
+            raise ToolError(f'secret URI "{uri}" not valid', 2)
+        return secret_id
     if label is None:
         raise ToolError("require either a secret URI or label", 2)
     for secret_id, draft in context.secrets.items():

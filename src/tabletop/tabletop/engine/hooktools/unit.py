@@ -72,8 +72,8 @@ def status_set(call: Call) -> str:
         else:
             table, name = "unit", context.unit
         store.execute(
-            f"UPDATE {table} SET since = CASE WHEN status IS ? AND message = ? THEN since ELSE ? END, status = ?, message = ?"  # noqa: S608
-            " WHERE name = ?",
+            f"UPDATE {table} SET since = CASE WHEN status IS ? AND message = ? THEN since ELSE ? END,"  # noqa: S608
+            " status = ?, message = ? WHERE name = ?",
             status,
             message,
             time.time(),

@@ -1,0 +1,274 @@
+"""What an operator asks for: actions, configuration, relations, resources; and what is refused, in which words."""
+
+import json
+import threading
+
+import jubilant
+import pytest
+from jubilant import statustypes, unittypes
+from world import World
+
+from tabletop.engine.model import NotFoundError
+from tabletop.errors import TabletopError
+
+
+def test_an_action_logs_returns_results_and_takes_its_parameters(world: World) -> None:
+    world.behave(
+        "any",
+        "action-greet",
+        """
+        action-log "counting to $(action-get count)"
+        action-set text="hello $(action-get name)" nested.a=1 nested.b=2
+        echo out; echo err >&2
+        """,
+    )
+    world.deploy("provider", "db")
+    world.settle()
+    task = world.action("db/leader", "greet", count=2)
+    assert (task["status"], task["message"], task["unit"]) == ("completed", "", "db/0")
+    assert task["results"] == {
+        "text": "hello world",
+        "nested": {"a": "1", "b": "2"},
+        "return-code": 0,
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
+    assert world.lines[-1].endswith("counting to 2")
+    assert task["log"][0].endswith("counting to 2")
+
+
+def test_an_action_that_fails_or_crashes(world: World) -> None:
+    world.behave("any", "action-refuse", "action-set why=because; action-fail 'not today'")
+    world.behave("any", "action-crash", "relation-set -r 0 a=b; exit 7")
+    world.deploy("provider", "db")
+    world.settle()
+    refused = world.action("db/0", "refuse")
+    assert (refused["status"], refused["message"], refused["results"]["why"]) == ("failed", "not today", "because")
+    crashed = world.action("db/0", "crash")
+    assert (crashed["status"], crashed["message"], crashed["results"]["return-code"]) == ("failed", "exit status 7", 7)
+    assert world.out("db/0", "relation-get -r 0 a db/0") == ""
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({}, "count: it is required"),
+        ({"count": -1}, "count: -1 is less than the minimum of 1"),
+        ({"count": "two"}, 'count: "two" is not of type integer'),
+        ({"count": 1, "tone": "hot"}, 'tone: "hot" is not one of "warm", "cold"'),
+        ({"count": 1, "extra": 1}, "extra: there is no such parameter; known: count, name, tone"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_runs(world: World, params: dict[str, object], text: str) -> None:
+    world.deploy("provider", "db")
+    with pytest.raises(TabletopError) as caught:
+        world.controller.run_action("m", ["db/0"], "greet", params)
+    assert str(caught.value) == text
+    with pytest.raises(NotFoundError, match='task "1" not found'):
+        world.controller.task("m", 1)
+
+
+def test_actions_and_units_that_are_not_there(world: World) -> None:
+    world.deploy("provider", "db")
+    with pytest.raises(NotFoundError, match='action "nope" not defined on unit "db/0"'):
+        world.controller.run_action("m", ["db/0"], "nope")
+    with pytest.raises(NotFoundError, match='unit "db/7" not found'):
+        world.controller.run_action("m", ["db/7"], "greet", {"count": 1})
+
+
+def test_waiting_for_a_task_may_time_out(world: World) -> None:
+    world.behave("any", "action-greet", "sleep 30")
+    world.deploy("provider", "db")
+    world.settle()
+    queued = world.controller.run_action("m", ["db/0"], "greet", {"count": 1})
+    task = world.controller.wait_task(world.call, "m", queued["tasks"]["db/0"], timeout=0.2)
+    assert task["status"] in ("pending", "running")
+
+
+def test_configuration_is_checked_and_the_old_values_stay(world: World) -> None:
+    world.deploy("provider", "db", config={"port": "1"})
+    world.settle()
+    world.clear()
+    with pytest.raises(TabletopError) as caught:
+        world.controller.set_config("m", "db", {"greeting": "hi", "port": "abc"})
+    assert str(caught.value) == 'option "port" expected int, got "abc"'
+    with pytest.raises(TabletopError, match='unknown option "nope"'):
+        world.controller.set_config("m", "db", {"nope": "1"})
+    world.settle()
+    assert world.events("db/0") == []
+    settings = world.controller.get_config("m", "db")["settings"]
+    assert settings["port"]["value"] == 1
+    assert settings["port"]["source"] == "user"
+    assert "value" not in settings["greeting"]
+    world.controller.set_config("m", "db", {"switch": "true", "ratio": "2"}, reset=["port"])
+    assert json.loads(world.out("db/0", "config-get --format json")) == {
+        "port": 5432,
+        "ratio": 2.0,
+        "switch": True,
+        "fail_on": "",
+        "hang_on": "",
+    }
+    assert world.out("db/0", "config-get port") == "5432"
+    assert json.loads(world.out("db/0", "config-get greeting --format json")) is None
+
+
+def test_relations_that_can_not_be_are_refused(world: World) -> None:
+    world.deploy("provider", "db", num_units=0)
+    world.deploy("provider", "db2", num_units=0)
+    world.deploy("requirer", "app", num_units=0)
+    integrate = world.controller.integrate
+    with pytest.raises(TabletopError, match=r'ambiguous relation: "app db" could refer to "app:db db:db"; "app:single'):
+        integrate("m", "app", "db")
+    with pytest.raises(TabletopError, match='no relations found: app:db speaks "testdb", db:other speaks "other"'):
+        integrate("m", "app:db", "db:other")
+    with pytest.raises(TabletopError, match='application "app" has no "nope" relation'):
+        integrate("m", "app:nope", "db")
+    with pytest.raises(NotFoundError, match='application "gone" not found'):
+        integrate("m", "app", "gone")
+    integrate("m", "app:db", "db:db")
+    with pytest.raises(TabletopError) as caught:
+        integrate("m", "db:db", "app:db")
+    assert str(caught.value) == 'cannot add relation "app:db db:db": relation app:db db:db already exists'
+    integrate("m", "app:single", "db:other")
+    with pytest.raises(TabletopError, match="would exceed its maximum relation limit of 1"):
+        integrate("m", "app:single", "db2:other")
+    with pytest.raises(NotFoundError, match="not found"):
+        world.controller.remove_relation("m", "db2", "app")
+
+
+def test_deployments_that_can_not_be_leave_nothing(world: World) -> None:
+    charm = str(world.charm("provider"))
+    deploy = world.controller.deploy
+    for wrong, text in (
+        ({"app": "Bad_Name"}, "invalid application name"),
+        ({"config": {"port": "x"}}, 'option "port" expected int, got "x"'),
+        ({"config": {"nope": "x"}}, 'unknown option "nope"'),
+        ({"resources": {"nope": "/etc/passwd"}}, 'unrecognized resource "nope"'),
+        ({"resources": {"blob": "/no/such/file"}}, "no such file: /no/such/file"),
+        ({"to": ["7"]}, "machine 7 not found"),
+        ({"to": ["zone=a"]}, 'invalid placement "zone=a"'),
+        ({"charm": "/no/such.charm"}, "no such charm"),
+    ):
+        with pytest.raises(TabletopError, match=text):
+            deploy("m", **{"charm": charm, "app": "db", **wrong})
+    assert world.status()["applications"] == {}
+    assert world.status()["machines"] == {}
+    deploy("m", charm, "db")
+    with pytest.raises(TabletopError, match='cannot add application "db": application already exists'):
+        deploy("m", charm, "db")
+
+
+def test_a_resource_is_linked_not_copied_and_a_new_one_replaces_it(world: World) -> None:
+    blob = world.directory / "anything"
+    blob.write_text("first")
+    world.deploy("provider", "db", num_units=2, resources={"blob": str(blob)})
+    world.settle()
+    paths = {world.out(unit, "resource-get blob") for unit in ("db/0", "db/1")}
+    assert len(paths) == 2
+    assert all(path.endswith("/resources/blob/blob.bin") for path in paths)
+    assert len({(world.directory / path).stat().st_ino for path in paths}) == 1
+    blob.write_text("other")
+    world.controller.refresh("m", "db", resources={"blob": str(blob)})
+    world.settle()
+    assert world.out("db/0", "cat $(resource-get blob)") == "other"
+    assert "not found" in world.refused("db/0", "resource-get nope")
+
+
+def test_status_and_show_unit_are_what_jubilant_parses(world: World) -> None:
+    world.behave("any", "start", "status-set active 'all well'; open-port 80")
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    status = statustypes.Status._from_dict(json.loads(json.dumps(world.status())))
+    assert jubilant.all_active(status)
+    assert jubilant.all_agents_idle(status)
+    assert status.apps["db"].scale == 2
+    assert status.apps["db"].units["db/0"].leader
+    assert status.apps["db"].units["db/0"].open_ports == ["80/tcp"]
+    assert status.apps["db"].relations["db"][0].related_app == "app"
+    assert status.apps["app"].app_status.message == "all well"
+    assert status.machines["0"].juju_status.current == "started"
+    assert status.storage.storage["data/0"].kind == "filesystem"
+    info = unittypes.UnitInfo._from_dict(world.controller.show_unit("m", "app/0")["app/0"])
+    assert info.relation_info[0].related_units["db/1"].data["ingress-address"] == "127.0.0.11"
+
+
+def test_two_operators_at_once(world: World) -> None:
+    errors: list[TabletopError] = []
+
+    def deploy(name: str) -> None:
+        try:
+            world.controller.deploy("m", str(charm), name)
+        except TabletopError as error:
+            errors.append(error)
+
+    charm = world.charm("provider")
+    names = ["db", "db", "one", "two"]
+    threads = [threading.Thread(target=deploy, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [str(error) for error in errors] == ['cannot add application "db": application already exists']
+    assert sorted(world.settle()) == ["db/0", "one/0", "two/0"]
+
+
+def test_models_live_side_by_side(world: World) -> None:
+    controller = world.controller
+    controller.add_model("n")
+    controller.deploy("n", str(world.charm("provider")), "db")
+    with pytest.raises(TabletopError, match='model "n" already exists'):
+        controller.add_model("n")
+    with pytest.raises(TabletopError, match="not a valid model name"):
+        controller.add_model("No!")
+    assert world.status()["applications"] == {}
+    assert [model["name"] for model in controller.models()] == ["m", "n"]
+    controller.destroy_model(world.call, "n")
+    assert not (world.directory / "machines" / "n-0").exists()
+    with pytest.raises(NotFoundError, match="model n not found"):
+        controller.status("n")
+    controller.add_model("n")
+
+
+def test_a_machine_takes_plain_programs_and_says_where_it_is(world: World) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    result = world.controller.exec(world.call, "m", "0", argv=["/bin/sh", "-c", "echo hi; exit 4"])
+    assert (result["stdout"], result["return-code"]) == ("hi\n", 4)
+    assert world.controller.machine("m", "db/0")["name"] == "m-0"
+    with pytest.raises(NotFoundError, match="machine 9 not found"):
+        world.controller.machine("m", "9")
+    with pytest.raises(TabletopError, match="timed out"):
+        world.controller.exec(world.call, "m", "db/0", script="sleep 10", timeout=0.1)
+
+
+def test_the_log_can_be_read_by_unit_level_and_from_a_line_on(world: World) -> None:
+    world.behave("any", "start", "juju-log -l WARNING 'look out'; echo to-stdout; echo to-stderr >&2")
+    world.deploy("provider", "db")
+    world.settle()
+    log = world.controller.debug_log
+    warnings = log("m", unit="db/0", level="WARNING")["lines"]
+    assert [(line["module"], line["message"]) for line in warnings] == [
+        ("unit.db/0.juju-log", "look out"),
+        ("unit.db/0.start", "to-stderr"),
+    ]
+    assert any(line["message"] == "to-stdout" and line["level"] == "DEBUG" for line in log("m")["lines"])
+    assert any("took" in line["message"] for line in log("m", unit="db-0")["lines"])
+    last = log("m", limit=1)["lines"][0]
+    assert log("m", since_id=last["id"])["lines"] == []
+    assert log("m", unit="machine-0")["lines"][0]["message"].startswith("started as m-0")
+
+
+def test_trust_and_model_configuration(world: World) -> None:
+    world.deploy("provider", "db", num_units=0)
+    world.controller.trust("m", "db")
+    assert world.controller.get_config("m", "db")["application-config"]["trust"]["value"] is True
+    with pytest.raises(TabletopError, match='"soon" is not a duration'):
+        world.controller.model_config("m", {"update-status-hook-interval": "soon"})
+    with pytest.raises(TabletopError, match='key "nope" not known'):
+        world.controller.model_config("m", {"nope": 1})
+    config = world.controller.model_config("m", {"update-status-hook-interval": "1h30m"})
+    assert config["update-status-hook-interval"] == {"Value": "1h30m", "Source": "model"}
+    config = world.controller.model_config("m", reset=["update-status-hook-interval"])
+    assert config["update-status-hook-interval"] == {"Value": "5m", "Source": "default"}

@@ -1,0 +1,207 @@
+"""Which events units get, in which order, in a running model."""
+
+from world import World
+
+
+def test_two_applications_from_deployment_to_relation(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    created = world.events("app/0")
+    assert created[:2] == ["data-storage-attached", "install"]
+    assert created[-6:-4] == ["config-changed", "start"]
+    assert created[-4:] == [
+        "db-relation-joined db/0",
+        "db-relation-changed db/0",
+        "db-relation-joined db/1",
+        "db-relation-changed db/1",
+    ]
+    assert "db-relation-created db" in created[2:-6]
+    leader = world.events("db/0")
+    assert leader.index("cluster-relation-created db") < leader.index("leader-elected") < leader.index("config-changed")
+    assert "leader-elected" not in world.events("db/1")
+    for events in (leader, world.events("db/1"), created):
+        assert len(events) == len(set(events)), "something was told twice"
+
+
+def test_a_databag_change_is_told_to_the_other_side_only(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app", num_units=2)
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.clear()
+    world.out("db/0", "relation-set -r db:1 port=1")
+    world.settle()
+    assert sorted(world.all_events()) == ["app/0 db-relation-changed db/0", "app/1 db-relation-changed db/0"]
+    world.clear()
+    world.out("db/0", "relation-set -r db:1 port=1")
+    world.settle()
+    assert world.all_events() == []
+
+
+def test_an_application_databag_reaches_remote_units_and_peers_but_not_its_writer(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.clear()
+    world.out("db/0", "relation-set -r db:1 --app host=here; relation-set -r cluster:0 --app seed=1")
+    world.settle()
+    assert sorted(world.all_events()) == ["app/0 db-relation-changed db", "db/1 cluster-relation-changed db"]
+
+
+def test_a_configuration_change_comes_once_per_unit_and_not_at_all_if_nothing_changed(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.settle()
+    world.clear()
+    world.controller.set_config("m", "db", {"port": "1", "greeting": "hi"})
+    world.settle()
+    assert sorted(world.all_events()) == ["db/0 config-changed", "db/1 config-changed"]
+    world.clear()
+    world.controller.set_config("m", "db", {"port": "1"})
+    world.settle()
+    assert world.all_events() == []
+
+
+def test_one_hook_at_a_time_on_a_machine(world: World) -> None:
+    world.behave(
+        "any",
+        "install",
+        f"""
+        mkdir {world.directory}/lock
+        sleep 0.05
+        rmdir {world.directory}/lock
+    """,
+    )
+    world.deploy("provider", "one")
+    world.deploy("provider", "two", to=["0"])
+    world.deploy("provider", "three", to=["lxd:0"])
+    units = world.settle()
+    assert {unit["workload-status"]["current"] for unit in units.values()} == {"unknown"}
+    assert {unit["machine"] for unit in units.values()} == {"0"}
+
+
+def test_removing_a_unit_departs_breaks_stops_and_takes_its_machine(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.clear()
+    world.controller.remove_unit("m", "db/0")
+    world.until(lambda: "0" not in world.status()["machines"], "the machine being gone")
+    world.settle()
+    assert world.events("db/0") == [
+        "cluster-relation-departed db/1 db/0",
+        "cluster-relation-broken db",
+        "db-relation-departed app/0 db/0",
+        "db-relation-broken app",
+        "stop",
+        "remove",
+    ]
+    assert world.events("app/0") == ["db-relation-departed db/0 db/0"]
+    assert sorted(world.events("db/1")) == ["cluster-relation-departed db/0 db/0", "leader-elected"]
+    assert world.out("db/1", "is-leader") == "True"
+    assert not (world.directory / "machines" / "m-0").exists()
+
+
+def test_removing_a_relation_breaks_it_on_both_sides_and_it_can_be_made_again(world: World) -> None:
+    world.deploy("provider", "db")
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.clear()
+    world.controller.remove_relation("m", "app", "db")
+    world.settle()
+    assert world.events("app/0") == ["db-relation-departed db/0 db/0", "db-relation-broken db"]
+    assert world.events("db/0") == ["db-relation-departed app/0 app/0", "db-relation-broken app"]
+    assert world.controller.integrate("m", "app:db", "db")["relation"] == 2
+    world.settle()
+    assert "db-relation-joined db/0" in world.events("app/0")
+
+
+def test_removing_an_application_removes_its_relations_units_and_machines(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.clear()
+    world.controller.remove_application("m", "db")
+    world.until(lambda: "db" not in world.status()["applications"], "db being gone")
+    world.until(lambda: list(world.status()["machines"]) == ["2"], "the machines being gone")
+    world.settle()
+    assert world.events("app/0")[-1] == "db-relation-broken db"
+    assert world.status()["relations"] == []
+    world.deploy("provider", "db")
+    assert list(world.settle()) == ["app/0", "db/2"]
+
+
+def test_removal_by_force_runs_no_hooks_and_kills_what_runs(world: World) -> None:
+    world.behave("any", "install", "sleep 100")
+    world.deploy("provider", "db")
+    world.until(lambda: world.all_events() == ["db/0 install"])
+    world.controller.remove_application("m", "db", force=True)
+    world.until(lambda: not world.status()["machines"], "the machine being gone")
+    assert world.status()["applications"] == {}
+    assert world.all_events() == ["db/0 install"]
+
+
+def test_refresh_upgrades_and_keeps_what_the_unit_wrote(world: World) -> None:
+    world.controller.deploy("m", str(world.charm("provider", {"old.txt": "1", "both.txt": "1"})), "db")
+    world.settle()
+    world.out("db/0", "echo mine > .unit-state.db; echo x > src/mine")
+    world.clear()
+    world.controller.refresh("m", "db", str(world.charm("provider", {"new.txt": "2", "both.txt": "2"})))
+    world.settle()
+    assert world.events("db/0") == ["upgrade-charm", "config-changed"]
+    assert world.out("db/0", "cat both.txt new.txt .unit-state.db src/mine; ls old.txt 2>&1 || true").split("\n")[
+        :1
+    ] == ["22mine"]
+    assert "No such file" in world.out("db/0", "ls old.txt 2>&1 || true")
+    assert world.status()["applications"]["db"]["charm-rev"] == 1
+
+
+def test_update_status_comes_by_interval(world: World) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    world.controller.model_config("m", {"update-status-hook-interval": "100ms"})
+    world.until(lambda: world.events("db/0").count("update-status") > 1, "two update-status")
+
+
+def test_a_machine_that_died_comes_back_and_starts_its_unit(world: World) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    world.clear()
+    world.machines.stop("m-0")
+    world.until(lambda: world.events("db/0") == ["start"], "start")
+    world.settle()
+
+
+def test_a_machine_that_can_not_be_made_says_why_and_is_tried_again(world: World) -> None:
+    world.machines.broken.add("m-0")
+    world.deploy("provider", "db")
+    machine = world.until(lambda: (found := world.status()["machines"]["0"])["machine-status"]["message"] and found)
+    assert machine["machine-status"]["message"] in ("m-0 can't be made", "starting")
+    world.until(lambda: "m-0 can't be made" in world.log("ERROR"))
+    world.machines.broken.clear()
+    world.settle()
+    assert world.events("db/0")[-1] == "start"
+
+
+def test_a_charm_may_reboot_its_machine(world: World) -> None:
+    world.behave("db-0", "install", "juju-reboot")
+    world.behave(
+        "db-0",
+        "config-changed",
+        f"[ -e {world.directory}/once ] || {{ touch {world.directory}/once; juju-reboot --now; }}",
+    )
+    world.deploy("provider", "db")
+    world.settle()
+    assert world.events("db/0") == [
+        "install",
+        "cluster-relation-created db",
+        "leader-elected",
+        "config-changed",
+        "config-changed",
+        "start",
+    ]

@@ -1,0 +1,151 @@
+"""Secrets: grants, revisions, labels, events."""
+
+import json
+import stat
+
+import pytest
+from world import World
+
+from tabletop.errors import TabletopError
+
+
+@pytest.fixture
+def related(world: World) -> World:
+    world.deploy("provider", "db", num_units=2)
+    world.deploy("requirer", "app", num_units=2)
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.clear()
+    return world
+
+
+def add(world: World, *, grant: str = ":") -> str:
+    script = "id=$(secret-add --label password --description about password=one)"
+    return world.out("db/0", f"{script}; {grant}; echo $id")
+
+
+def test_a_secret_is_read_after_it_is_granted_and_not_after_it_is_revoked(related: World) -> None:
+    world = related
+    uri = add(world)
+    assert uri.startswith("secret:")
+    assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
+    world.out("db/0", f"secret-grant --relation 1 {uri}")
+    assert json.loads(world.out("app/0", f"secret-get --format json {uri}")) == {"password": "one"}
+    world.out("db/0", f"secret-revoke --relation 1 {uri}")
+    assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
+
+
+def test_a_grant_to_one_unit_is_not_one_to_the_other(related: World) -> None:
+    uri = add(related, grant="secret-grant --relation db:1 --unit app/1 $id")
+    assert related.out("app/1", f"secret-get {uri} password") == "one"
+    assert related.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
+
+
+def test_a_grant_ends_with_its_relation(related: World) -> None:
+    world = related
+    uri = add(world, grant="secret-grant --relation 1 $id")
+    world.out("app/0", f"secret-get {uri}")
+    world.controller.remove_relation("m", "app", "db")
+    world.settle()
+    assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
+
+
+def test_readers_follow_a_revision_are_told_of_a_new_one_and_peek_or_refresh(related: World) -> None:
+    world = related
+    uri = add(world, grant="secret-grant --relation 1 $id")
+    assert world.out("app/0", f"secret-get {uri} --label mine password") == "one"
+    world.out("db/0", f"secret-set {uri} password=two")
+    world.settle()
+    assert world.events("app/0") == ["secret-changed"]
+    assert world.events("app/1") == [], "it never read the secret"
+    assert world.out("app/0", "secret-get --label mine --format json") == '{"password": "one"}'
+    assert world.out("app/0", f"secret-get {uri} --peek password") == "two"
+    assert world.out("app/0", f"secret-get {uri} password") == "one"
+    assert world.out("app/0", f"secret-get {uri} --refresh password") == "two"
+    assert world.out("app/0", f"secret-get {uri} password") == "two"
+    world.settle()
+    assert world.events("app/0") == ["secret-changed"]
+    assert world.events("db/0") == ["secret-remove"], "nobody follows the first revision any more"
+    world.out("db/0", f"secret-remove --revision 1 {uri}; secret-set {uri} password=two")
+    world.settle()
+    assert json.loads(world.out("db/0", f"secret-info-get {uri} --format json"))[uri.removeprefix("secret:")] == {
+        "revision": 2,
+        "label": "password",
+        "owner": "application",
+        "rotation": "never",
+        "description": "about",
+        "access": [{"target": "application-app", "role": "view"}],
+    }
+
+
+def test_only_the_leader_manages_what_the_application_owns_and_peers_may_read_it(related: World) -> None:
+    world = related
+    uri = add(world)
+    assert world.out("db/1", f"secret-get {uri} password") == "one"
+    assert world.refused("db/1", f"secret-set {uri} password=two") == "ERROR this unit is not the leader"
+    assert world.refused("db/1", "secret-add password=x") == "ERROR this unit is not the leader"
+    assert world.refused("app/0", f"secret-remove {uri}") == "ERROR permission denied"
+    own = world.out("db/1", "secret-add --owner unit --label own password=x")
+    assert world.out("db/1", "secret-get --label own --format json") == '{"password": "x"}'
+    assert json.loads(world.out("db/1", "secret-ids --format json")) == [own.removeprefix("secret:")]
+    assert world.refused("db/0", "secret-add --label password password=x") == (
+        'ERROR secret with label "password" already exists'
+    )
+
+
+def test_what_is_not_there_or_makes_no_sense_is_refused(related: World) -> None:
+    assert 'secret "9m4e2mr0ui3e8a215n4g" not found' in related.refused(
+        "app/0", "secret-get secret:9m4e2mr0ui3e8a215n4g"
+    )
+    assert 'secret URI "password" not valid' in related.refused("app/0", "secret-get --label nope password")
+    assert "require either a secret URI or label" in related.refused("app/0", "secret-get")
+    assert "not found" in related.refused("app/0", "secret-get --label nope")
+    assert "rotate policy" in related.refused("db/0", "secret-add --rotate often a=b")
+    assert "relation not found" in related.refused("db/0", "id=$(secret-add a=b); secret-grant --relation 99 $id")
+    uri = add(related)
+    related.out("db/0", f"secret-remove {uri}")
+    assert "not found" in related.refused("db/0", f"secret-get {uri}")
+
+
+def test_big_values_files_and_base64(related: World) -> None:
+    world = related
+    uri = world.out("db/0", "head -c 100000 /dev/zero | tr '\\0' x > big; secret-add big#file=big code#base64=aGVsbG8=")
+    assert world.out("db/0", f"secret-get {uri} big | wc -c") == "100001"
+    assert world.out("db/0", f"secret-get {uri} code") == "hello"
+    assert world.out("db/0", f"secret-get {uri} code#base64") == "aGVsbG8="
+
+
+def test_rotation_and_expiry_tell_the_owner(related: World) -> None:
+    world = related
+    world.out("db/0", "secret-add --expire 100ms a=b")
+    world.until(lambda: "secret-expired" in world.events("db/0"), "secret-expired")
+    uri = world.out("db/0", "secret-add --rotate hourly a=b")
+    info = json.loads(world.out("db/0", f"secret-info-get {uri} --format json"))[uri.removeprefix("secret:")]
+    assert info["rotation"] == "hourly"
+    assert "rotates" in info
+
+
+def test_an_operator_adds_grants_and_updates_a_secret(related: World) -> None:
+    world, controller = related, related.controller
+    uri = controller.add_secret("m", "mine", {"token": "t1"}, "about it")
+    assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
+    controller.grant_secret("m", "mine", "app")
+    assert world.out("app/0", f"secret-get {uri} token") == "t1"
+    controller.update_secret("m", "mine", {"token": "t2"})
+    world.settle()
+    assert world.events("app/0") == ["secret-changed"]
+    shown = next(iter(controller.show_secret("m", uri, reveal=True).values()))
+    assert (shown["content"], shown["name"], shown["owner"]) == ({"token": "t2"}, "mine", "<model>")
+    assert "content" not in next(iter(controller.show_secret("m", uri).values()))
+    with pytest.raises(TabletopError, match="already exists"):
+        controller.add_secret("m", "mine", {"token": "x"})
+    controller.remove_secret("m", "mine")
+    assert controller.secrets("m") == {}
+
+
+def test_the_database_is_for_root_alone(related: World) -> None:
+    add(related)
+    directory = related.directory / "state" / "models" / "m"
+    assert stat.S_IMODE((related.directory / "state" / "models").stat().st_mode) == 0o700
+    for path in directory.glob("*.db*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
