@@ -16,8 +16,8 @@ from state import CLIENTS, WORKERS, State
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 90
-SETTLE_TIMEOUT_S = 20
+START_TIMEOUT_S = 180
+SETTLE_TIMEOUT_S = 60
 """For safe mode to end once the first DataNode is there."""
 
 

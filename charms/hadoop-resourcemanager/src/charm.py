@@ -16,7 +16,7 @@ from state import CLIENTS, HDFS, WORKERS, State
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 90
+START_TIMEOUT_S = 180
 
 
 class ResourceManagerCharm(ops.CharmBase):

@@ -15,7 +15,10 @@ from state import HDFS, YARN, State
 
 logger = logging.getLogger(__name__)
 
-REGISTER_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
+"""For a daemon that was just started to register with its master; a busy machine needs its time."""
+SETTLE_TIMEOUT_S = 20
+"""For one that ran before."""
 
 
 class WorkerCharm(ops.CharmBase):
@@ -72,8 +75,8 @@ class WorkerCharm(ops.CharmBase):
         if state.namenode is None:
             return
         self.unit.status = ops.MaintenanceStatus("Starting the DataNode")
-        worker.ensure_datanode(settings, _file_system(state.namenode))
-        if worker.wait_for_datanode(state.address, REGISTER_TIMEOUT_S):
+        started = worker.ensure_datanode(settings, _file_system(state.namenode))
+        if worker.wait_for_datanode(state.address, START_TIMEOUT_S if started else SETTLE_TIMEOUT_S):
             for relation in self.model.relations[HDFS]:
                 DataNode(host=own_address(self, relation)).publish(relation, self.unit)
 
@@ -83,8 +86,9 @@ class WorkerCharm(ops.CharmBase):
         if state.namenode is None or state.resourcemanager is None:
             return
         self.unit.status = ops.MaintenanceStatus("Starting the NodeManager")
-        worker.ensure_nodemanager(settings, _file_system(state.namenode), state.resourcemanager)
-        if worker.wait_for_nodemanager(state.address, state.resourcemanager, REGISTER_TIMEOUT_S):
+        started = worker.ensure_nodemanager(settings, _file_system(state.namenode), state.resourcemanager)
+        timeout_s = START_TIMEOUT_S if started else SETTLE_TIMEOUT_S
+        if worker.wait_for_nodemanager(state.address, state.resourcemanager, timeout_s):
             for relation in self.model.relations[YARN]:
                 NodeManager(
                     host=own_address(self, relation), memory_mb=settings.memory_mb, vcores=settings.vcores
