@@ -23,6 +23,7 @@ CREATE TABLE application (
     trust INTEGER NOT NULL DEFAULT 0,
     constraints TEXT NOT NULL DEFAULT '{}',
     life TEXT NOT NULL DEFAULT 'alive',
+    next_unit INTEGER NOT NULL DEFAULT 0,   -- of models made by the first builds; unit_sequence took its place
     status TEXT,                            -- NULL until the charm sets it
     message TEXT NOT NULL DEFAULT '',
     since REAL NOT NULL,

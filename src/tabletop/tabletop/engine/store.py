@@ -8,6 +8,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tabletop.errors import TabletopError
+
+
+_SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
+VERSION = 1
+"""Of the schema, kept in the database; 0 is what the first builds wrote."""
+
+_FROM_0 = """
+CREATE TABLE IF NOT EXISTS unit_sequence (application TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO unit_sequence SELECT application, max(number) + 1 FROM unit GROUP BY application;
+"""
+
 
 class Store:
     """One connection under one lock.
@@ -31,8 +43,16 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         if fresh:
-            schema = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
-            self._db.executescript(f"BEGIN; {schema} COMMIT;")
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        self._migrate(path)
+
+    def _migrate(self, path: Path) -> None:
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            self._db.close()
+            raise TabletopError(f"{path}: was written by a newer tabletop; use that one, or destroy the model with it")
+        if version == 0:
+            self._db.executescript(f"BEGIN; {_FROM_0} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the database."""
