@@ -2,7 +2,6 @@
 """Where Spark applications are submitted, and where it shows what became of them."""
 
 import logging
-import shlex
 
 import ops
 
@@ -16,7 +15,7 @@ from iot_charm.interfaces.spark import SparkService
 from iot_charm.webhdfs import WebHdfsError
 from memory import amount
 from share import Share
-from state import CLIENTS, HDFS, USER, YARN, State
+from state import CLIENTS, HDFS, USER, YARN, ListParams, PiParams, State, SubmitParams
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +168,7 @@ class SparkCharm(ops.CharmBase):
         state = self._ready_state(event)
         if state is None:
             return
-        found = self._pi(event, state, partitions=event.params["partitions"])
+        found = self._pi(event, state, partitions=event.load_params(PiParams).partitions)
         if found is not None:
             value, run = found
             event.set_results({"pi": value, "application-id": run.application, "seconds": f"{run.seconds:.1f}"})
@@ -194,18 +193,18 @@ class SparkCharm(ops.CharmBase):
         state = self._ready_state(event)
         if state is None:
             return
-        job: str = event.params["job"]
+        params = event.load_params(SubmitParams)
         try:
-            words = [*shlex.split(event.params["options"]), job, *shlex.split(event.params["job-args"])]
+            words = params.words()
         except ValueError as error:
             event.fail(f"options or job-args: {error}")
             return
         try:
-            submit.check_job(job)
+            submit.check_job(params.job)
             run = submit.submit(
                 words,
                 address=state.address,
-                timeout_s=event.params["timeout"],
+                timeout_s=params.timeout,
                 progress=event.log,
                 resourcemanager=state.resourcemanager,
             )
@@ -217,7 +216,7 @@ class SparkCharm(ops.CharmBase):
     def _on_list_jobs(self, event: ops.ActionEvent) -> None:
         try:
             state = State.from_charm(self)
-            jobs = history.jobs(state.address, state.resourcemanager, event.params["limit"])
+            jobs = history.jobs(state.address, state.resourcemanager, event.load_params(ListParams).limit)
         except IotCharmError as error:
             event.fail(str(error))
             return

@@ -22,6 +22,9 @@ HOME = Path("/opt/spark")
 CONF, HADOOP_CONF = Path("/etc/spark/conf"), Path("/etc/spark/hadoop")
 DATA = Path("/var/lib/spark")
 PI_JOB = DATA / "jobs" / "pi.py"
+PROFILE = Path("/etc/profile.d/spark.sh")
+"""Sets a login shell up for Spark."""
+
 PYTHON = "/usr/bin/python3"
 """On this machine and on the workers: what PySpark runs Python code with."""
 
@@ -95,7 +98,7 @@ def configure(settings: Settings) -> bool:
     changed |= ensure_file(CONF / "spark-defaults.conf", "\n".join([*lines, ""]))
     exports = {**environment(settings.address), "PATH": f"$PATH:{HOME / 'bin'}"}
     script = "".join(f'export {name}="{value}"\n' for name, value in exports.items())
-    ensure_file(Path("/etc/profile.d/spark.sh"), script)
+    ensure_file(PROFILE, script)
     return changed
 
 
@@ -144,4 +147,4 @@ def uninstall() -> None:
     """Remove configuration and data; the software stays under /opt."""
     for path in (CONF.parent, DATA):
         shutil.rmtree(path, ignore_errors=True)
-    Path("/etc/profile.d/spark.sh").unlink(missing_ok=True)
+    PROFILE.unlink(missing_ok=True)

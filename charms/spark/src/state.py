@@ -1,10 +1,11 @@
 """What the charm knows: its options, its address and what the other ends of its relations published."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import ops
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.interfaces.databag import first_unit
@@ -37,6 +38,35 @@ class SparkConfig(CharmConfig):
     def on_yarn(self) -> bool:
         """Whether applications run on YARN."""
         return self.spark_execution_mode != "local"
+
+
+class PiParams(BaseModel):
+    """Parameters of the action sparkpi."""
+
+    partitions: int = Field(default=10, ge=1, le=100_000)
+
+
+class SubmitParams(BaseModel):
+    """Parameters of the action spark-submit."""
+
+    job: str = Field(min_length=1)
+    job_args: str = ""
+    options: str = ""
+    timeout: int = Field(default=3600, ge=1, le=604_800)
+
+    def words(self) -> list[str]:
+        """Return the words of spark-submit.
+
+        Raises:
+            ValueError: a quotation has no end.
+        """
+        return [*shlex.split(self.options), self.job, *shlex.split(self.job_args)]
+
+
+class ListParams(BaseModel):
+    """Parameters of the action list-jobs."""
+
+    limit: int = Field(default=20, ge=1, le=1000)
 
 
 @dataclass(frozen=True)

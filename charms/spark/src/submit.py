@@ -75,8 +75,9 @@ def submit(
         "LANG": "C.UTF-8",
         **spark.environment(address),
     }
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+        subprocess.Popen(
             [str(spark.HOME / "bin" / "spark-submit"), *words],
             env=environment,
             cwd=spark.DATA,
@@ -88,18 +89,18 @@ def submit(
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-        )
+        ) as process,
+    ):
         timer = threading.Timer(timeout_s, process.terminate)
         timer.start()
         try:
             application, lines = _follow(process.stderr, progress)
             code = process.wait()
         finally:
-            timed_out = not timer.is_alive()
+            timed_out = timer.finished.is_set()
             timer.cancel()
             if process.poll() is None:
                 process.kill()
-                process.wait()
         run = Run(code, application, time.monotonic() - started, _tail(output), "".join(lines)[-OUTPUT_LIMIT:])
     if timed_out and code:
         if application and resourcemanager is not None:
