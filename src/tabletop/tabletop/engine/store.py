@@ -10,7 +10,6 @@ from typing import Any
 
 from tabletop.errors import TabletopError
 
-
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
 VERSION = 1
 """Of the schema, kept in the database; 0 is what the first builds wrote."""
