@@ -15,7 +15,7 @@ from iot_lake import note
 from iot_lake.errors import MalformedNoteError
 from iot_lake.page import duration
 from server import Server, ZeppelinError
-from state import CLIENTS, HDFS, SPARK, USER, YARN, State
+from state import CLIENTS, HDFS, SPARK, USER, YARN, RunParams, ShowParams, State
 
 logger = logging.getLogger(__name__)
 
@@ -147,15 +147,14 @@ class ZeppelinCharm(ops.CharmBase):
             event.fail(str(error))
 
     def _on_run_notebook(self, event: ops.ActionEvent) -> None:
-        sent: int = event.params["sent"]
-        forms = {"node": event.params["node"], "sent": str(sent)}
+        params = event.load_params(RunParams)
         try:
             problem = _missing(State.from_charm(self))
             if problem is not None:
                 event.fail(problem.message)
                 return
             outcome = notebooks.run(
-                self._connect(), event.params["name"], forms, timeout_s=event.params["timeout"], progress=event.log
+                self._connect(), params.name, params.forms, timeout_s=params.timeout, progress=event.log
             )
         except (IotCharmError, MalformedNoteError) as error:
             event.fail(str(error))
@@ -173,15 +172,15 @@ class ZeppelinCharm(ops.CharmBase):
         event.set_results(results)
         if outcome.problem:
             event.fail(outcome.problem)
-        elif sent and outcome.count != sent:
+        elif params.sent and outcome.count != params.sent:
             event.fail(
-                f"the notebook counts {outcome.count} readings, {sent} were sent; files that are not closed yet, "
+                f"the notebook counts {outcome.count} readings, {params.sent} were sent; files that are not closed yet, "
                 "or readings on their way, are not counted"
             )
 
     def _on_show_notebook(self, event: ops.ActionEvent) -> None:
         try:
-            executed, path = notebooks.render(self._connect(), event.params["name"])
+            executed, path = notebooks.render(self._connect(), event.load_params(ShowParams).name)
         except (IotCharmError, MalformedNoteError) as error:
             event.fail(str(error))
             return

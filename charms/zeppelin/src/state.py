@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import ops
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.interfaces.databag import first_unit
@@ -26,6 +26,29 @@ class ZeppelinConfig(CharmConfig):
     server_heap: int = Field(ge=256, le=65536)
     interpreter_heap: int = Field(ge=128, le=65536)
     driver_memory: str = Field(pattern=r"^(|(51[2-9]|5[2-9]\d|[6-9]\d\d|\d{4,6})m|[1-9]\d{0,3}g)$")
+
+
+TUTORIAL = "Zeppelin Flume/HDFS Tutorial"
+
+
+class RunParams(BaseModel):
+    """Parameters of the action run-notebook."""
+
+    name: str = Field(default=TUTORIAL, min_length=1)
+    node: str = ""
+    sent: int = Field(default=0, ge=0)
+    timeout: int = Field(default=900, ge=1, le=86400)
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """Values of the notebook's dynamic forms."""
+        return {"node": self.node, "sent": str(self.sent)}
+
+
+class ShowParams(BaseModel):
+    """Parameters of the action show-notebook."""
+
+    name: str = Field(default=TUTORIAL, min_length=1)
 
 
 @dataclass(frozen=True)
