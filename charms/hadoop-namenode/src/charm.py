@@ -56,6 +56,8 @@ class NameNodeCharm(ops.CharmBase):
         """Make the machine match the state; a mistake of an operator leaves everything as it runs."""
         try:
             state = State.from_charm(self)
+            if _is_spare(state):
+                return
             self.unit.status = ops.MaintenanceStatus("Installing Hadoop")
             namenode.install(resources.fetch(self, "hadoop"))
         except DistributionError as error:
@@ -158,6 +160,9 @@ class NameNodeCharm(ops.CharmBase):
         except IotCharmError as error:
             event.add_status(ops.BlockedStatus(str(error)))
             return
+        if _is_spare(state):
+            event.add_status(ops.BlockedStatus(f"HDFS has one NameNode; scale {self.app.name} to 1 unit"))
+            return
         if self._problem:
             event.add_status(ops.BlockedStatus(self._problem))
         if namenode.is_stopped():
@@ -185,6 +190,11 @@ def _settings(state: State) -> namenode.Settings:
         block_size=state.config.dfs_blocksize,
         heap_mb=state.config.namenode_heap,
     )
+
+
+def _is_spare(state: State) -> bool:
+    """Tell whether this unit is one too many: there are several, and it is not the one that was there first."""
+    return state.planned_units > 1 and not namenode.has_file_system()
 
 
 if __name__ == "__main__":  # pragma: nocover

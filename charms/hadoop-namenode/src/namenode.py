@@ -106,7 +106,7 @@ def _ensure_formatted() -> None:
 
     It is made aside and renamed, so that an interruption leaves no half of one.
     """
-    if NAME_DIRECTORY.exists():
+    if has_file_system():
         return
     fresh = NAME_DIRECTORY.with_name("name.new")
     remove(fresh)
@@ -134,6 +134,11 @@ def _hdfs(*arguments: str, timeout_s: float = 300) -> str:
         raise NameNodeError(f"hdfs {' '.join(arguments)}: {lines[-1] if lines else error.returncode}") from error
     except subprocess.TimeoutExpired as error:
         raise NameNodeError(f"hdfs {' '.join(arguments)}: no end after {timeout_s:.0f} s") from error
+
+
+def has_file_system() -> bool:
+    """Tell whether there is a file system on this machine."""
+    return NAME_DIRECTORY.exists()
 
 
 def is_stopped() -> bool:

@@ -28,6 +28,8 @@ class State:
     """The charm's state at one event."""
 
     config: NameNodeConfig
+    planned_units: int
+    """Units that the application has or is about to have."""
     address: str
     """Where the NameNode listens."""
     wants_workers: bool
@@ -52,6 +54,7 @@ class State:
         """
         return cls(
             config=load_config(charm, NameNodeConfig),
+            planned_units=charm.app.planned_units(),
             address=_address(charm),
             wants_workers=not charm.model.relations[WORKERS],
             workers=len(list(each_unit(charm, WORKERS, DataNode))),

@@ -50,6 +50,8 @@ class ResourceManagerCharm(ops.CharmBase):
         """Make the machine match the state; a mistake of an operator leaves everything as it runs."""
         try:
             state = State.from_charm(self)
+            if _is_spare(state):
+                return
             self.unit.status = ops.MaintenanceStatus("Installing Hadoop")
             resourcemanager.install(resources.fetch(self, "hadoop"))
         except DistributionError as error:
@@ -146,6 +148,9 @@ class ResourceManagerCharm(ops.CharmBase):
         except IotCharmError as error:
             event.add_status(ops.BlockedStatus(str(error)))
             return
+        if _is_spare(state):
+            event.add_status(ops.BlockedStatus(f"YARN has one ResourceManager; scale {self.app.name} to 1 unit"))
+            return
         if self._problem:
             event.add_status(ops.BlockedStatus(self._problem))
         if state.wants_hdfs:
@@ -176,6 +181,11 @@ def _file_system(namenode: NameNode | None) -> resourcemanager.FileSystem | None
         replication=namenode.replication,
         block_size=namenode.block_size,
     )
+
+
+def _is_spare(state: State) -> bool:
+    """Tell whether this unit is one too many: there are several, and it is not the one that was there first."""
+    return state.planned_units > 1 and not resourcemanager.is_set_up()
 
 
 if __name__ == "__main__":  # pragma: nocover

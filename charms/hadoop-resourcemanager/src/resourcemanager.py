@@ -69,6 +69,11 @@ def install(archive: Path) -> bool:
     return hadoop_node.ensure_software(archive, [YARN_USER, MAPRED_USER])
 
 
+def is_set_up() -> bool:
+    """Tell whether a ResourceManager was ever started on this machine."""
+    return STATE_DIRECTORY.exists()
+
+
 def ensure_resourcemanager(address: str, file_system: FileSystem | None, *, heap_mb: int) -> bool:
     """Have the ResourceManager running; it needs no HDFS.
 

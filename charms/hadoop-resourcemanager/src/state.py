@@ -26,6 +26,8 @@ class State:
     """The charm's state at one event."""
 
     config: ResourceManagerConfig
+    planned_units: int
+    """Units that the application has or is about to have."""
     address: str
     """Where the daemons listen."""
     wants_hdfs: bool
@@ -46,6 +48,7 @@ class State:
         wants_hdfs = not any(relation.active for relation in charm.model.relations[HDFS])
         return cls(
             config=load_config(charm, ResourceManagerConfig),
+            planned_units=charm.app.planned_units(),
             address=_address(charm),
             wants_hdfs=wants_hdfs,
             namenode=None if wants_hdfs else first_unit(charm, HDFS, NameNode),

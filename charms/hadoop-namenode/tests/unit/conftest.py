@@ -37,6 +37,9 @@ class FakeNameNode:
         self.settings, self.starts = settings, self.starts + 1
         return True
 
+    def has_file_system(self) -> bool:
+        return self.starts > 0
+
     def is_stopped(self) -> bool:
         return self.stopped
 

@@ -209,3 +209,15 @@ def test_remove_takes_the_service_away(hdfs, context: Context, alone: testing.St
     state = context.run(context.on.install(), alone)
     context.run(context.on.remove(), state)
     assert not hdfs.installed
+
+
+def test_a_second_unit_is_one_too_many_and_the_first_goes_on(hdfs, context: Context, alone: testing.State):
+    two = dataclasses.replace(related(alone, workers("10.0.0.1")), planned_units=2)
+    state = context.run(context.on.install(), two)
+    assert hdfs.starts == 0
+    assert state.unit_status == testing.BlockedStatus("HDFS has one NameNode; scale hadoop-namenode to 1 unit")
+    hdfs.found = live(1)
+    state = context.run(context.on.update_status(), dataclasses.replace(state, planned_units=1))
+    assert hdfs.starts == 1
+    state = context.run(context.on.update_status(), dataclasses.replace(state, planned_units=2))
+    assert state.unit_status == testing.ActiveStatus("Ready (1 datanode)")

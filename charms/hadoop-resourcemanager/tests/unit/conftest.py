@@ -32,6 +32,9 @@ class FakeYarn:
         changed, self.archive = archive != self.archive, archive
         return changed
 
+    def is_set_up(self) -> bool:
+        return self.running is not None
+
     def ensure_resourcemanager(
         self, address: str, file_system: resourcemanager.FileSystem | None, *, heap_mb: int
     ) -> bool:

@@ -152,3 +152,16 @@ def test_remove_stops_both(yarn, context: Context, alone, namenode, worker):
     state = context.run(context.on.update_status(), related(alone, namenode, worker))
     context.run(context.on.remove(), state)
     assert yarn.running is yarn.history is None
+
+
+def test_a_second_unit_is_one_too_many_and_the_first_goes_on(yarn, context: Context, alone, namenode, worker):
+    yarn.workers = 1
+    two = dataclasses.replace(related(alone, namenode, worker), planned_units=2)
+    state = context.run(context.on.install(), two)
+    assert yarn.running is None
+    assert state.unit_status == testing.BlockedStatus(
+        "YARN has one ResourceManager; scale hadoop-resourcemanager to 1 unit"
+    )
+    state = context.run(context.on.update_status(), dataclasses.replace(state, planned_units=1))
+    state = context.run(context.on.update_status(), dataclasses.replace(state, planned_units=2))
+    assert state.unit_status == testing.ActiveStatus("Ready (1 nodemanager)")
