@@ -167,6 +167,8 @@ class Forwarder:
                 logger.error("%s: the checkpoint can't be saved, nothing more is sent meanwhile: %s", self._name, error)
                 await asyncio.sleep(1)
             else:
+                if self.error and self.error.startswith("checkpoint: "):
+                    self.error = None
                 return
 
     def status(self) -> dict[str, Any]:

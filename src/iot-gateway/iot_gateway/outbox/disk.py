@@ -90,8 +90,10 @@ class DiskOutbox(interfaces.Outbox):
         last = found[-1] if found else 0
         checkpoint = self._checkpoint.position
         # Without a checkpoint everything counts as unconfirmed: sent twice at worst, never lost.
-        head = checkpoint or Position(found[0] if found else 1, _START, 0)
+        head = checkpoint or Position(found[0] if found else 0, _START, 0)
         self._sizes: dict[int, int] = {}
+        self._counts: dict[int, int] = {}
+        """Entries in each segment, confirmed or not."""
         self._entries = 0
         for segment in found:
             if segment < head.segment:
@@ -107,13 +109,14 @@ class DiskOutbox(interfaces.Outbox):
 
     def _examine(self, segment: int, head: Position, last: int) -> int:
         """Count a segment's unconfirmed entries; cut a torn end off the last one."""
-        entries = 0
+        entries = count = 0
         end = _START
         path = self._path(segment)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             for offset, stored in layout.walk(descriptor):
                 end = offset + stored.size
+                count += stored.frame.entries
                 if (segment, offset) >= head[:2]:
                     entries += stored.frame.entries - (head.skip if (segment, offset) == head[:2] else 0)
             size = os.fstat(descriptor).st_size
@@ -124,7 +127,7 @@ class DiskOutbox(interfaces.Outbox):
                 size = end
         finally:
             os.close(descriptor)
-        self._sizes[segment] = size
+        self._sizes[segment], self._counts[segment] = size, count
         return entries
 
     async def _in(self, executor: ThreadPoolExecutor, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -142,8 +145,10 @@ class DiskOutbox(interfaces.Outbox):
             self._error = f"{self._directory}: {error.strerror or error}"
             raise OutboxUnavailableError(self._error) from error
         self._error = None
+        count = sum(frame.entries for frame in frames)
         self._sizes[segment] = end
-        self._entries += sum(frame.entries for frame in frames)
+        self._counts[segment] = self._counts.get(segment, 0) + count
+        self._entries += count
         self.tail = Position(segment, end, 0)
 
     def _write(self, data: bytes) -> tuple[int, int]:
@@ -222,8 +227,11 @@ class DiskOutbox(interfaces.Outbox):
         with contextlib.suppress(FileExistsError):
             os.link(path, kept)
         self._damage = f"{path} was damaged at byte {offset}; it is kept as {kept.name}"
-        logger.error("%s is damaged at byte %d: what follows is not sent, the file is kept as %s", path, offset, kept)
-        self._sizes[segment] = offset
+        whole = sum(stored.frame.entries for _, stored in layout.walk(self._open(segment)))
+        lost = self._counts[segment] - whole
+        logger.error("%s is damaged at byte %d: %d entries are not sent, it is kept as %s", path, offset, lost, kept)
+        self._sizes[segment], self._counts[segment] = offset, whole
+        self._entries -= lost
 
     async def advance(self, position: Position, confirmed: int) -> None:
         """Save the checkpoint, then delete the segments that lie wholly before it."""
@@ -235,7 +243,7 @@ class DiskOutbox(interfaces.Outbox):
             if self._reader is not None and self._reader[0] == segment:
                 self._close_reader()
             self._path(segment).unlink(missing_ok=True)
-            del self._sizes[segment]
+            del self._sizes[segment], self._counts[segment]
 
     def configure(self, options: DiskOptions) -> None:
         """Use other bounds from now on."""

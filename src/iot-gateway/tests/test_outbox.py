@@ -1,0 +1,265 @@
+"""The disk outbox: order, durability, bounds, and what it makes of damage."""
+
+import asyncio
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
+from iot_gateway.interfaces import Frame, Position
+from iot_gateway.outbox.checkpoint import Checkpoint
+from iot_gateway.outbox.disk import DiskOptions, DiskOutbox
+
+SMALL = DiskOptions(max_bytes=2**20, segment_bytes=2**16)
+
+
+def frame(*lines: str) -> Frame:
+    return Frame(len(lines), "".join(f"{line}\n" for line in lines).encode())
+
+
+def contents(outbox: DiskOutbox) -> list[str]:
+    found: list[str] = []
+    position = outbox.head
+    while (stored := outbox.read(position)) is not None:
+        found += stored.frame.body.decode().splitlines()[stored.start.skip :]
+        position = stored.end
+    return found
+
+
+def append(outbox: DiskOutbox, *frames: Frame) -> None:
+    asyncio.run(outbox.append(frames))
+
+
+def advance(outbox: DiskOutbox, position: Position, confirmed: int) -> None:
+    asyncio.run(outbox.advance(position, confirmed))
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Any:
+    made = DiskOutbox(tmp_path / "lane", SMALL)
+    yield made
+    made.close()
+
+
+def reopened(outbox: DiskOutbox) -> DiskOutbox:
+    outbox.close()
+    outbox.__init__(outbox._directory, SMALL)
+    return outbox
+
+
+def killed(outbox: DiskOutbox, target: Path) -> Path:
+    """Return a copy of the files as a kill at this moment would leave them."""
+    shutil.copytree(outbox._directory, target)
+    return target
+
+
+def test_entries_come_back_in_order(outbox: DiskOutbox):
+    append(outbox, frame("a", "b"), frame("c"))
+    append(outbox, frame("d"))
+    assert contents(outbox) == ["a", "b", "c", "d"]
+    assert outbox.status()["entries"] == 4
+
+
+def test_what_is_confirmed_is_gone_also_after_a_kill(outbox: DiskOutbox, tmp_path: Path):
+    append(outbox, frame("a", "b", "c"), frame("d"))
+    advance(outbox, outbox.head._replace(skip=2), 2)
+    assert contents(outbox) == ["c", "d"]
+    copy = DiskOutbox(killed(outbox, tmp_path / "copy"), SMALL)
+    assert contents(copy) == ["c", "d"]
+    assert (copy.status()["entries"], copy.status()["confirmed_total"]) == (2, 2)
+    copy.close()
+
+
+def test_a_torn_end_is_cut_off_wherever_it_tears(outbox: DiskOutbox, tmp_path: Path):
+    append(outbox, frame("first"))
+    append(outbox, frame("second"))
+    (segment,) = outbox._directory.glob("*.segment")
+    whole = segment.read_bytes()
+    end_of_first = whole.index(b"first\n") + len(b"first\n")
+    for length in range(len(whole) + 1):
+        copy = killed(outbox, tmp_path / f"copy-{length}")
+        (copy / segment.name).write_bytes(whole[:length])
+        opened = DiskOutbox(copy, SMALL)
+        kept = ["first", "second"][: (length >= end_of_first) + (length == len(whole))]
+        assert contents(opened) == kept, length
+        append(opened, frame("next"))
+        assert contents(opened) == [*kept, "next"]
+        opened.close()
+
+
+@pytest.mark.parametrize("at", [13, 17, 21, 25, 34])
+def test_a_changed_byte_in_the_last_frame_is_noticed(outbox: DiskOutbox, tmp_path: Path, at: int):
+    append(outbox, frame("only"))
+    copy = killed(outbox, tmp_path / "copy")
+    (segment,) = copy.glob("*.segment")
+    data = bytearray(segment.read_bytes())
+    data[at] ^= 0x40
+    segment.write_bytes(data)
+    opened = DiskOutbox(copy, SMALL)
+    assert contents(opened) == []
+    opened.close()
+
+
+def fill(outbox: DiskOutbox, segments: int) -> list[str]:
+    lines: list[str] = []
+    while len(list(outbox._directory.glob("*.segment"))) < segments:
+        line = f"{len(lines):08d}" + "x" * 8000
+        append(outbox, frame(line))
+        lines.append(line)
+    return lines
+
+
+def test_segments_are_deleted_once_they_are_confirmed(outbox: DiskOutbox):
+    lines = fill(outbox, 3)
+    assert contents(outbox) == lines
+    position, count = outbox.head, 0
+    while (stored := outbox.read(position)) is not None and stored.start.segment < 3:
+        position, count = stored.end, count + 1
+    advance(outbox, position, count)
+    outbox.read(position)
+    advance(outbox, outbox.tail, len(lines) - count)
+    assert [path.name for path in outbox._directory.glob("*.segment")] == ["0000000000000003.segment"]
+    assert (outbox.status()["entries"], outbox.status()["bytes"], outbox.status()["oldest_seconds"]) == (0, 0, 0.0)
+
+
+def test_a_start_deletes_what_was_confirmed_and_goes_on_in_a_new_segment(outbox: DiskOutbox):
+    lines = fill(outbox, 2)
+    outbox._checkpoint.save(Position(2, 13, 0), len(lines) - 1)
+    reopened(outbox)
+    assert contents(outbox) == lines[-1:]
+    append(outbox, frame("new"))
+    assert contents(outbox) == [lines[-1], "new"]
+    assert len(list(outbox._directory.glob("*.segment"))) == 2
+
+
+def test_full_is_full_and_there_is_room_again_after_confirms(outbox: DiskOutbox):
+    big = frame("x" * 60_000)
+    stored = 2**20 // 60_100
+    for _ in range(stored):
+        append(outbox, big)
+    with pytest.raises(OutboxFullError, match="may hold 1048576 bytes"):
+        append(outbox, big)
+    used = sum(path.stat().st_size for path in outbox._directory.glob("*.segment"))
+    assert used <= SMALL.max_bytes
+    assert len(contents(outbox)) == stored
+    advance(outbox, outbox.tail, stored)
+    append(outbox, frame("again"))
+    assert contents(outbox) == ["again"]
+
+
+def test_bounds_can_be_changed(outbox: DiskOutbox):
+    outbox.configure(DiskOptions(max_bytes=2**21, segment_bytes=2**16))
+    for _ in range(20):
+        append(outbox, frame("x" * 60_000))
+    assert outbox.status()["max_bytes"] == 2**21
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_a_disk_that_refuses_leaves_nothing_half_stored(
+    outbox: DiskOutbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: str
+):
+    append(outbox, frame("before"))
+    real: Callable[..., Any] = getattr(os, call)
+    refusals = 1
+
+    def refuse(descriptor: int, *arguments: Any) -> Any:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            if call == "write":
+                real(descriptor, arguments[0][:7])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, *arguments)
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(OutboxUnavailableError, match="No space left"):
+        append(outbox, frame("refused"))
+    assert "No space left" in outbox.status()["error"]
+    assert contents(outbox) == ["before"]
+    append(outbox, frame("after"))
+    assert outbox.status()["error"] is None
+    assert contents(outbox) == ["before", "after"]
+    copy = DiskOutbox(killed(outbox, tmp_path / "copy"), SMALL)
+    assert contents(copy) == ["before", "after"]
+    copy.close()
+
+
+def test_a_segment_that_can_not_be_begun(outbox: DiskOutbox, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "write", lambda *_: 3)
+    with pytest.raises(OutboxUnavailableError, match="No space left"):
+        append(outbox, frame("refused"))
+    monkeypatch.undo()
+    assert list(outbox._directory.glob("*.segment")) == []
+    append(outbox, frame("after"))
+    assert contents(outbox) == ["after"]
+
+
+def test_a_segment_that_the_disk_spoiled_is_kept_and_the_next_goes_on(outbox: DiskOutbox):
+    lines = fill(outbox, 2)
+    first = outbox._path(1)
+    data = bytearray(first.read_bytes())
+    data[20_000] ^= 1
+    first.write_bytes(data)
+    found = contents(outbox)
+    assert found == [*lines[:2], lines[-1]]
+    assert "damaged" in outbox.status()["error"]
+    assert outbox.status()["entries"] == 3
+    assert first.with_suffix(".damaged").read_bytes() == bytes(data)
+    advance(outbox, outbox.tail, 3)
+    assert outbox.status()["entries"] == 0
+    assert first.with_suffix(".damaged").exists()
+
+
+def test_without_a_checkpoint_everything_is_sent_again_rather_than_lost(outbox: DiskOutbox):
+    append(outbox, frame("a"), frame("b"))
+    advance(outbox, outbox.tail, 2)
+    (outbox._directory / "checkpoint").write_bytes(b"rubbish")
+    reopened(outbox)
+    assert contents(outbox) == ["a", "b"]
+
+
+def test_a_directory_is_for_one_process(outbox: DiskOutbox):
+    with pytest.raises(OutboxUnavailableError, match="in use by another relay"):
+        DiskOutbox(outbox._directory, SMALL)
+
+
+def test_a_directory_that_can_not_be(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutboxUnavailableError, match="file"):
+        DiskOutbox(tmp_path / "file" / "lane", SMALL)
+
+
+def test_the_oldest_is_as_old_as_it_is(outbox: DiskOutbox, monkeypatch: pytest.MonkeyPatch):
+    append(outbox, frame("a"))
+    now = time.time()
+    monkeypatch.setattr("iot_gateway.outbox.disk.time.time", lambda: now + 60)
+    assert 59 < outbox.status()["oldest_seconds"] < 61
+
+
+def test_a_checkpoint_survives_the_loss_of_either_slot(tmp_path: Path):
+    path = tmp_path / "checkpoint"
+    checkpoint = Checkpoint(path)
+    assert checkpoint.position is None
+    for number in range(1, 4):
+        checkpoint.save(Position(number, 13, 0), number)
+    checkpoint.close()
+    whole = path.read_bytes()
+    for slot, expected in ((1, 2), (0, 3)):
+        data = bytearray(whole)
+        data[slot * 512 + 3] ^= 0xFF
+        path.write_bytes(data)
+        again = Checkpoint(path)
+        assert again.position == Position(expected, 13, 0)
+        assert again.confirmed == expected
+        again.close()
+
+
+def test_settings_that_make_no_sense():
+    with pytest.raises(ValueError, match="quarter"):
+        DiskOptions(max_bytes=2**20, segment_bytes=2**20)

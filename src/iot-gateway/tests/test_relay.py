@@ -1,0 +1,222 @@
+"""The relay as a whole, with transports that a test plays and an outbox on disk."""
+
+import asyncio
+import gzip
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeListener, FakeUplink
+
+from iot_gateway import cli, config, registry, status
+from iot_gateway.errors import NotRunningError, OutboxUnavailableError
+from iot_gateway.relay import Relay
+
+GOOD = b'[{"n":"node-1/t","v":1,"seq":0}]'
+
+
+@pytest.fixture(autouse=True)
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeListener.made, FakeUplink.made = [], []
+    monkeypatch.setitem(registry._OWN["listeners"], "fake", "fakes:FakeListener")
+    monkeypatch.setitem(registry._OWN["uplinks"], "fake", "fakes:FakeUplink")
+
+
+def text(directory: Path, *, site: str = "site-1", more: str = "", listener: str = "", uplink: str = "") -> str:
+    return f"""
+site = "{site}"
+gateway = "gw"
+status_socket = "{directory}/status.sock"
+{more}
+[batch]
+age_ms = 10
+[outbox]
+directory = "{directory}/outbox"
+[listeners.fake]
+{listener}
+[uplink]
+plugin = "fake"
+{uplink}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "config.toml"
+    made.write_text(text(tmp_path))
+    return made
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def run(path: Path, test: Callable[[Relay], Awaitable[None]]) -> None:
+    async def inside() -> None:
+        relay = Relay(config.load(path))
+        task = asyncio.create_task(relay.run())
+        try:
+            await until(lambda: FakeListener.made and FakeListener.made[0].running)
+            await test(relay)
+        finally:
+            relay.stop()
+            await task
+
+    asyncio.run(inside())
+
+
+def offer(payload: bytes, token: int) -> None:
+    listener = FakeListener.made[-1]
+    listener.intake.offer(listener.source, "node-1", "telemetry/node-1", payload, token)
+
+
+def test_payloads_are_stored_acknowledged_sent_and_confirmed(path: Path):
+    async def test(relay: Relay) -> None:
+        offer(GOOD, 1)
+        offer(b"bad", 2)
+        await until(lambda: relay.status()["confirmed"] == 1 and relay.status()["dead_letters_total"] == 1)
+        assert sorted(FakeListener.made[0].source.acknowledged) == [1, 2]
+        ((envelope, _),) = FakeUplink.made[0].lanes["telemetry"].sent
+        assert json.loads(gzip.decompress(envelope.body))["node"] == "node-1"
+        ((letter, _),) = FakeUplink.made[0].lanes["dead-letters"].sent
+        assert letter.body == b"bad"
+        seen = relay.status()
+        assert (seen["received"], seen["readings"], seen["malformed"], seen["refusal"]) == (2, 1, 1, None)
+        assert seen["outbox"]["telemetry"]["entries"] == 0
+
+    run(path, test)
+    assert FakeListener.made[0].quiet
+
+
+def test_what_was_not_confirmed_is_sent_after_a_restart(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path.write_text(text(tmp_path, uplink="hold = true"))
+
+    async def store(relay: Relay) -> None:
+        offer(GOOD, 1)
+        await until(lambda: FakeListener.made[0].source.acknowledged)
+
+    run(path, store)
+    path.write_text(text(tmp_path))
+    FakeListener.made.clear()
+    caplog.set_level("INFO")
+
+    async def confirm(relay: Relay) -> None:
+        await until(lambda: relay.status()["confirmed"] == 1)
+
+    run(path, confirm)
+    assert "1 entries of an earlier run" in caplog.text
+
+
+def test_reload_follows_settings_and_connects_anew_only_what_changed(path: Path, tmp_path: Path):
+    async def test(relay: Relay) -> None:
+        path.write_text(text(tmp_path, site="site-2"))
+        await relay.reload(path)
+        offer(GOOD, 1)
+        await until(lambda: relay.status()["confirmed"] == 1)
+        assert FakeUplink.made[0].lanes["telemetry"].sent[0][0].key == "site-2.gw"
+        assert len(FakeListener.made) == len(FakeUplink.made) == 1
+        path.write_text(text(tmp_path, site="site-2", listener='name = "y"'))
+        await relay.reload(path)
+        await until(lambda: FakeListener.made[-1].running)
+        assert [listener.running for listener in FakeListener.made] == [False, True]
+        assert FakeListener.made[0].quiet
+        path.write_text(text(tmp_path, site="site-2", listener='name = "y"', uplink="hold = false"))
+        await relay.reload(path)
+        offer(GOOD, 2)
+        await until(lambda: relay.status()["confirmed"] == 2)
+        assert len(FakeUplink.made) == 2
+        assert len(FakeUplink.made[1].lanes["telemetry"].sent) == 1
+
+    run(path, test)
+
+
+def test_reload_keeps_the_former_configuration_if_the_new_one_is_bad(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async def test(relay: Relay) -> None:
+        path.write_text(text(tmp_path, site="a.b"))
+        await relay.reload(path)
+        assert relay.status()["site"] == "site-1"
+        assert "the former one stays" in caplog.text
+
+    run(path, test)
+
+
+def test_what_needs_a_restart_is_said(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    async def test(relay: Relay) -> None:
+        path.write_text(text(tmp_path).replace("status.sock", "other.sock"))
+        await relay.reload(path)
+        assert "only with a restart" in caplog.text
+
+    run(path, test)
+
+
+def test_a_fault_that_nobody_foresaw_ends_the_relay(path: Path, tmp_path: Path):
+    path.write_text(text(tmp_path, listener="fail = true"))
+
+    async def inside() -> None:
+        await Relay(config.load(path)).run()
+
+    with pytest.raises(RuntimeError, match="nobody foresaw"):
+        asyncio.run(inside())
+    assert not (tmp_path / "status.sock").exists()
+
+
+def test_two_relays_cannot_share_an_outbox(path: Path):
+    async def test(relay: Relay) -> None:
+        with pytest.raises(OutboxUnavailableError):
+            Relay(config.load(path))
+
+    run(path, test)
+
+
+def test_the_status_socket(path: Path, tmp_path: Path):
+    async def test(relay: Relay) -> None:
+        seen = await asyncio.to_thread(status.ask, tmp_path / "status.sock")
+        assert seen["gateway"] == "gw"
+
+    run(path, test)
+    with pytest.raises(NotRunningError):
+        status.ask(tmp_path / "status.sock")
+
+
+def test_the_command_line(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert cli.main(["check-config", "--config", str(path)]) == 0
+    assert cli.main(["status", "--config", str(path)]) == 1
+    assert "no relay answers" in capsys.readouterr().err
+    monkeypatch.setattr(status, "ask", lambda _: {"gateway": "gw"})
+    assert cli.main(["status", "--config", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"gateway": "gw"}
+    assert cli.main(["run", "--config", str(tmp_path / "none")]) == 1
+    with pytest.raises(SystemExit):
+        cli.main([])
+
+
+def test_signals(path: Path, tmp_path: Path):
+    async def inside() -> None:
+        task = asyncio.create_task(cli._relay(config.load(path), path))
+        await until(lambda: FakeListener.made and FakeListener.made[0].running)
+        path.write_text(text(tmp_path, listener='name = "y"'))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: len(FakeListener.made) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await task
+
+    asyncio.run(inside())
+
+
+def test_run_ends_with_its_relay(path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def relay(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(cli, "_relay", relay)
+    assert cli.main(["run", "--config", str(path)]) == 0
