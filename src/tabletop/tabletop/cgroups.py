@@ -59,8 +59,14 @@ class Hierarchies:
         directories: list[Path] = []
         for root in self.roots():
             directory = root / group
-            directory.mkdir(parents=True, exist_ok=True)
-            directories.append(directory)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                # On a host that is itself a container, version 1 hierarchies may be read-only.
+                if root == self.unified:
+                    raise
+            else:
+                directories.append(directory)
         if not self.v1:
             for parent in reversed(list(Path(group).parents)):
                 with contextlib.suppress(OSError):

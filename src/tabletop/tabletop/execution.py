@@ -11,11 +11,13 @@ from tabletop.cgroups import Groups, processes
 from tabletop.errors import TabletopError
 from tabletop.processes import namespace_pids, read_stat
 
-# Enters the control groups and becomes nsenter. The environment passes through untouched, which is how the program
-# gets exactly what the caller gave: the shell's own two variables are taken out again.
+# Enters the control groups and becomes nsenter. The first group is the one that programs are found and ended by; the
+# others only keep accounts, and on a host that is itself a container may be read-only. The environment passes through
+# untouched, which is how the program gets exactly what the caller gave: the shell's own two variables go again.
 _ENTER = """\
 count=$1; shift
-while [ "$count" -gt 0 ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; count=$((count - 1)); done
+echo 0 >"$1/cgroup.procs" || exit 125
+while shift; count=$((count - 1)); [ "$count" -gt 0 ]; do echo 0 2>/dev/null >"$1/cgroup.procs"; done
 unset PWD OLDPWD
 exec "$@"
 """

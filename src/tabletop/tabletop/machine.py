@@ -142,6 +142,7 @@ class Machines(RunningMachines):
 
     def _await_boot(self, machine: Machine, deadline: float) -> None:
         record = self._store.record(machine.name)
+        said = ""
         while time.monotonic() < deadline:
             identity = ProcessIdentity.load(record)
             if identity is not None and not identity.is_alive():
@@ -152,12 +153,12 @@ class Machines(RunningMachines):
                     done = self.run(machine.name, ["systemctl", "is-system-running", "--wait"])
                     if done.stdout.strip() in {"running", "degraded"}:
                         return
+                    said = done.stderr.strip() or done.stdout.strip()
             time.sleep(0.02)
         log = self._store.directory(machine.name) / "console.log"
         self._end_leftovers(machine.name)
-        raise TabletopError(
-            f"The machine {machine.name} did not boot; its console ends with: {last_words(log)} ({log})"
-        )
+        end = " / ".join(filter(None, (last_words(log), said)))
+        raise TabletopError(f"The machine {machine.name} did not boot; its console ends with: {end} ({log})")
 
     def stop(self, name: str, *, timeout: float = 60.0) -> None:
         """Power a machine off; what has not ended after ``timeout`` seconds is killed."""

@@ -121,6 +121,9 @@ class RunningMachines:
         ) as process:
             try:
                 out, err = process.communicate(input, timeout)
+            except subprocess.TimeoutExpired as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(list(argv), error.timeout, error.output, error.stderr) from None
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
