@@ -12,15 +12,14 @@ from pathlib import Path
 
 from tabletop.charmfile import CharmFile
 from tabletop.packing import venv
+from tabletop.packing.archive import Entry, folder_entries, write_archive
 from tabletop.packing.metadata import metadata_files
 from tabletop.packing.parts import Contents, Package, PackError, contents
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of every input's hash: raise it when the packer itself makes something else of the same input."""
 
 _COMMENT = "tabletop inputs "
-_DATE = (1980, 1, 1, 0, 0, 0)
-_LEVEL = 1
 _OWN_FILES = ("README.md", "icon.svg", "LICENSE", "CHANGELOG.md")
 _OWN_FOLDERS = ("src", "lib", "templates", "files")
 _LEFT_OUT = ("__pycache__", "tests", ".pytest_cache", ".ruff_cache")
@@ -51,15 +50,6 @@ class Packed:
     name: str
     path: Path
     changed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file of the archive: its content is at a path, or given."""
-
-    name: str
-    content: Path | bytes
-    executable: bool = False
 
 
 def pack(folder: Path, output: Path, cache_dir: Path, progress: Callable[[str], None]) -> Packed:
@@ -93,14 +83,13 @@ def pack(folder: Path, output: Path, cache_dir: Path, progress: Callable[[str], 
         _stage(folder, parts, stage)
         venv.compile_all(stage)
         entries = [
-            *_folder_entries(packages, f"venv/{venv.site_packages()}/"),
-            *_folder_entries(stage, ""),
-            _Entry("venv/pyvenv.cfg", _pyvenv()),
-            _Entry("dispatch", _DISPATCH.encode(), executable=True),
-            _Entry("version", (_version(folder, parts) or inputs[:12]).encode() + b"\n"),
-            *(_Entry(name, text.encode()) for name, text in metadata_files(charm).items()),
+            *folder_entries(stage, ""),
+            Entry("venv/pyvenv.cfg", _pyvenv()),
+            Entry("dispatch", _DISPATCH.encode(), executable=True),
+            Entry("version", (_version(folder, parts) or inputs[:12]).encode() + b"\n"),
+            *(Entry(name, text.encode()) for name, text in metadata_files(charm).items()),
         ]
-        _write(output, entries, inputs)
+        write_archive(output, entries, onto=packages, comment=_COMMENT + inputs)
     return Packed(charm.name, output, changed=True)
 
 
@@ -136,14 +125,6 @@ def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
         yield from (Path(parent) / name for name in sorted(names))
-
-
-def _folder_entries(folder: Path, prefix: str) -> Iterator[_Entry]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent) / name
-            yield _Entry(prefix + path.relative_to(folder).as_posix(), path, os.access(path, os.X_OK))
 
 
 def _inputs(folder: Path, parts: Contents) -> Iterator[tuple[str, Path]]:
@@ -197,22 +178,3 @@ def _version(folder: Path, parts: Contents) -> str | None:
     if not commit:
         return None
     return f"{commit}-dirty" if git("status", "--porcelain") else commit
-
-
-def _write(output: Path, entries: list[_Entry], inputs: str) -> None:
-    """Write the archive beside its final place and move it there, whole."""
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                info = zipfile.ZipInfo(entry.name, _DATE)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = (0o100755 if entry.executable else 0o100644) << 16
-                content = entry.content if isinstance(entry.content, bytes) else entry.content.read_bytes()
-                archive.writestr(info, content)
-            archive.comment = (_COMMENT + inputs).encode()
-        temporary.replace(output)
-    except OSError as error:
-        raise PackError(f"{output}: can't be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from tabletop.errors import TabletopError
+from tabletop.packing.archive import folder_entries, write_archive
 from tabletop.packing.parts import PackError
 
 PYTHON = Path("/usr/bin/python3")
@@ -52,27 +53,28 @@ def requirements_key(files: Sequence[Path]) -> str:
 
 
 def install(files: Sequence[Path], cache_dir: Path, progress: Callable[[str], None]) -> Path:
-    """Return a folder with the packages of requirements files, compiled; it is made if it isn't in the cache.
+    """Return an archive of the packages of requirements files, compiled, where a charm has them.
+
+    It is made if it isn't in the cache.
 
     Raises:
         PackError: they can't be installed; the text ends with what uv said.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
-    place = cache_dir / requirements_key(files)
+    place = cache_dir / f"{requirements_key(files)}.zip"
     with _lock(cache_dir / "lock"):
-        if place.is_dir():
+        if place.is_file():
             return place
         progress(f"installing {', '.join(path.name for path in files) or 'no requirements'} for {python()[1]}")
         with tempfile.TemporaryDirectory(dir=cache_dir, prefix="new-") as temporary:
-            fresh = Path(temporary) / "packages"
-            fresh.mkdir()
+            fresh = Path(temporary)
             if files:
                 _uv_install(files, fresh)
-            # Commands and their data are no use to a charm; charmcraft leaves them out too.
+            # Commands are no use to a charm; charmcraft leaves them out too.
             shutil.rmtree(fresh / "bin", ignore_errors=True)
             (fresh / ".lock").unlink(missing_ok=True)
             compile_all(fresh)
-            fresh.rename(place)
+            write_archive(place, folder_entries(fresh, f"venv/{site_packages()}/"))
     return place
 
 
