@@ -55,6 +55,7 @@ VERBS: Mapping[str, Verb] = {
     "set-model-constraints": Verb("modelconfig", "SetModelConstraints", "Set a model's constraints"),
     "deploy": Verb("deploy", "Deploy", "Deploy a charm or a bundle"),
     "refresh": Verb("deploy", "Refresh", "Give an application another version of its charm"),
+    "attach-resource": Verb("deploy", "AttachResource", "Give an application another file for a resource"),
     "add-unit": Verb("applications", "AddUnit", "Add units to an application"),
     "remove-unit": Verb("applications", "RemoveUnit", "Remove units"),
     "remove-application": Verb("applications", "RemoveApplication", "Remove applications"),
@@ -88,6 +89,7 @@ VERBS: Mapping[str, Verb] = {
 ALIASES: Mapping[str, str] = {"kill": "destroy", "list-models": "models", "list-actions": "actions"}
 
 _NO_CROSS_MODEL = "there are no relations between models here"
+_NO_MACHINES = "machines come and go with their units; 'tabletop status' shows them"
 _NO_CLOUD = "this one machine is all there is: no clouds, controllers or users"
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("offer", "consume", "offers", "find-offers", "show-offer", "remove-offer"), _NO_CROSS_MODEL),
@@ -96,6 +98,8 @@ REFUSED: Mapping[str, str] = {
     ),
     **dict.fromkeys(("controllers", "register", "login", "logout", "add-user", "grant", "kill-controller"), _NO_CLOUD),
     **dict.fromkeys(("destroy-controller", "show-controller", "upgrade-controller", "migrate"), _NO_CLOUD),
+    **dict.fromkeys(("add-machine", "remove-machine", "machines", "show-machine"), _NO_MACHINES),
+    "wait-for": "jubilant's wait, or 'tabletop status --watch', does that",
     **dict.fromkeys(("find", "info", "download"), "charms come from files; there is no Charmhub here"),
     **dict.fromkeys(("add-ssh-key", "remove-ssh-key"), "'tabletop ssh' enters machines directly, without keys"),
     **dict.fromkeys(("expose", "unexpose"), "ports are open to this machine and closed to others, always"),

@@ -123,6 +123,21 @@ class Refresh(Command):
         note(f'Refreshed "{app}"')
 
 
+class AttachResource(Command):
+    """`attach-resource`."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        add_model(parser)
+        parser.add_argument("application")
+        parser.add_argument("resource", metavar="NAME=FILE")
+
+    def run(self, session: Session, args: argparse.Namespace) -> None:
+        """Replace the file; the charm sees it at its upgrade-charm hook, which this brings about."""
+        files = resources([args.resource])
+        session.call("refresh", model=session.model(args.model), app=args.application, charm=None, resources=files)
+
+
 def packed_charm(session: Session, path: Path) -> Path:
     """Return the packed charm of a path; a folder is packed into the cache first."""
     if not path.exists():

@@ -230,6 +230,14 @@ def test_deploy_that_makes_no_sense(run, in_model, packed, words, expected):
     assert in_model.calls == []
 
 
+def test_attach_resource(run, in_model, tmp_path):
+    (tmp_path / "seed").write_text("corn")
+    assert run("attach-resource", "store", f"seed={tmp_path}/seed")[0] == 0
+    assert in_model.asked("refresh") == [
+        {"model": "m", "app": "store", "charm": None, "resources": {"seed": f"{tmp_path}/seed"}}
+    ]
+
+
 def test_dry_run_of_a_bundle(run, in_model, packed, tmp_path):
     packed("web")
     (tmp_path / "bundle.yaml").write_text("applications: {web: {charm: ./web.charm}}\n")
