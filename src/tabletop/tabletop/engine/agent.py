@@ -122,6 +122,7 @@ class UnitAgent(threading.Thread):
         name = event.hook_name
         if context.reboot == "now":
             self._log("INFO", _UNITER, f'hook "{name}" asked for a reboot; it runs again after that')
+            transaction.reboot(model, row["machine"])
         elif outcome is None or outcome.code == 0:
             transaction.commit(context)
             how = "ran" if outcome is not None else "skipped (the charm has no such hook)"
@@ -130,9 +131,6 @@ class UnitAgent(threading.Thread):
         else:
             self._log("DEBUG", _UNITER, f'hook "{name}" took {took:.3f} s')
             self._fail(event, attempts, outcome)
-            return
-        if context.reboot:
-            _reboot(model, row["machine"])
 
     def _lay_out(self, row: Any, wanted: str, event: Event) -> None:
         """Give the unit (its row) its charm's files, if it has none or is to get others."""
@@ -189,9 +187,3 @@ class UnitAgent(threading.Thread):
 
     def _log(self, level: str, module: str, message: str) -> None:
         self._model.log.add(self.unit, level, module, message)
-
-
-def _reboot(model: Model, machine: int) -> None:
-    with model.store.write():
-        model.store.execute("UPDATE machine SET state = 'rebooting' WHERE number = ?", machine)
-        model.log.add(f"machine-{machine}", "INFO", "juju.worker.reboot", "rebooting: a charm asked for it")

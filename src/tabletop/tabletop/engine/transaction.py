@@ -42,6 +42,15 @@ def commit(context: HookContext) -> None:
         _acknowledge_own_writes(context, versions)
         if context.event is not None:
             acknowledge(model, context.unit, context.event)
+        if context.reboot:
+            reboot(model, context.machine)
+
+
+def reboot(model: Model, machine: int) -> None:
+    """Have a machine restarted: its keeper does it."""
+    with model.store.write():
+        model.store.execute("UPDATE machine SET state = 'rebooting' WHERE number = ?", machine)
+    model.log.add(f"machine-{machine}", "INFO", "juju.worker.reboot", "rebooting: a charm asked for it")
 
 
 def acknowledge(model: Model, unit: str, event: Event) -> None:

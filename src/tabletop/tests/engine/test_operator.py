@@ -1,7 +1,9 @@
 """What an operator asks for: actions, configuration, relations, resources; and what is refused, in which words."""
 
 import json
+import stat
 import threading
+import zipfile
 
 import jubilant
 import pytest
@@ -272,3 +274,101 @@ def test_trust_and_model_configuration(world: World) -> None:
     assert config["update-status-hook-interval"] == {"Value": "1h30m", "Source": "model"}
     config = world.controller.model_config("m", reset=["update-status-hook-interval"])
     assert config["update-status-hook-interval"] == {"Value": "5m", "Source": "default"}
+
+
+def test_refreshes_that_can_not_be(world: World) -> None:
+    world.deploy("provider", "db", num_units=0)
+    world.deploy("requirer", "app", num_units=0)
+    world.controller.integrate("m", "app:db", "db")
+    with pytest.raises(TabletopError, match='its charm is "provider", not "requirer"'):
+        world.controller.refresh("m", "db", str(world.charm("requirer")))
+    less = "name: provider\nsummary: Less.\npeers:\n  cluster: {interface: cluster}\n"
+    with pytest.raises(TabletopError, match='it would break the relation "db:db"'):
+        world.controller.refresh("m", "db", str(world.charm("provider", {"metadata.yaml": less})))
+
+
+def test_charms_that_a_machine_can_not_run_are_refused(world: World) -> None:
+    text = "name: provider\nsummary: Another.\n"
+    for extra, problem in (
+        ("subordinate: true\nrequires:\n  it: {interface: juju-info, scope: container}\n", "is a subordinate"),
+        ("storage:\n  disk: {type: block}\n", "no storage of type block"),
+    ):
+        with pytest.raises(TabletopError, match=problem):
+            world.controller.deploy("m", str(world.charm("provider", {"metadata.yaml": text + extra})), "db")
+    image = text + "resources:\n  it: {type: oci-image}\n"
+    charm = str(world.charm("provider", {"metadata.yaml": image}))
+    with pytest.raises(TabletopError, match="a machine can only use files"):
+        world.controller.deploy("m", charm, "db", resources={"it": charm})
+    with pytest.raises(TabletopError, match="must be a positive integer"):
+        world.deploy("provider", "db", num_units=-1)
+    with pytest.raises(TabletopError, match="2 placements for 1 units"):
+        world.deploy("provider", "db", to=["new", "new"])
+
+
+def test_a_charm_without_dispatch_runs_its_hooks_or_skips_them(world: World) -> None:
+    charm = world.directory / "old.charm"
+    with zipfile.ZipFile(charm, "w") as archive:
+        archive.writestr("metadata.yaml", "name: old\nsummary: Old.\n")
+        info = zipfile.ZipInfo("hooks/start")
+        info.external_attr = (stat.S_IFREG | 0o755) << 16
+        archive.writestr(info, "#!/bin/sh\nstatus-set active 'by hooks/start'\n")
+    world.controller.deploy("m", str(charm), "old")
+    assert world.settle()["old/0"]["workload-status"]["message"] == "by hooks/start"
+    assert 'skipped (the charm has no such hook) "install" hook' in world.log()
+
+
+def test_what_can_not_run_at_all_is_a_failed_hook(world: World) -> None:
+    world.controller.deploy("m", str(world.charm("provider", {"dispatch.txt": ""})), "db")
+    world.settle()
+    world.out("db/0", "echo '#!/no/such/program' > dispatch")
+    world.controller.set_config("m", "db", {"port": "1"})
+    world.until(lambda: world.units()["db/0"]["workload-status"]["current"] == "error")
+    assert "No such file or directory" in world.log("ERROR")
+
+
+def test_units_removed_by_force_leave_the_others_on_their_machine(world: World) -> None:
+    world.deploy("provider", "db")
+    world.deploy("requirer", "app", to=["0"])
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.out("app/0", "secret-add --owner unit a=b")
+    world.controller.run_action("m", ["app/0"], "greet", {"count": 1})
+    world.controller.remove_unit("m", "app/0", force=True)
+    world.settle()
+    assert list(world.units()) == ["db/0"]
+    assert list(world.status()["machines"]) == ["0"]
+    assert world.events("db/0")[-1] == "db-relation-departed app/0 app/0"
+    assert world.controller.secrets("m") == {}
+    assert not (world.directory / "state/models/m/machines/0/agents/unit-app-0").exists()
+    assert world.controller.task("m", 2)["status"] in ("aborted", "completed")
+
+
+def test_a_model_that_was_being_destroyed_when_tabletop_died_is_gone_after_it(world: World) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    model = world.controller._model("m")
+    with model.store.write():
+        model.store.execute("UPDATE model SET life = 'dying'")
+    world.restart()
+    assert world.controller.models() == []
+    assert not (world.directory / "state/models/m").exists()
+
+
+def test_files_that_nothing_uses_go_at_the_next_start(world: World) -> None:
+    blob = world.directory / "blob"
+    blob.write_text("x")
+    world.deploy("provider", "db", num_units=0, resources={"blob": str(blob)})
+    world.deploy("requirer", "app", num_units=0)
+    world.controller.remove_application("m", "db")
+    world.restart()
+    model = world.directory / "state/models/m"
+    assert len(list((model / "charms").iterdir())) == 1
+    assert list((model / "resources").iterdir()) == []
+
+
+def test_actions_are_listed_with_their_schemas(world: World) -> None:
+    world.deploy("provider", "db", num_units=0)
+    listed = world.controller.actions("m", "db")
+    assert sorted(listed) == ["crash", "greet", "refuse"]
+    assert listed["greet"]["properties"]["count"] == {"type": "integer", "minimum": 1}
+    assert listed["greet"]["required"] == ["count"]

@@ -1,7 +1,9 @@
 """The daemon as a process: killed at the worst moment, asked from two shells, started twice."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ import pytest
 from world import PATIENCE, World, pack
 
 from tabletop.client import Client, RemoteError
+from tabletop.errors import TabletopError
 from tabletop.paths import Paths
 
 SCRIPT = Path(__file__).parent / "host_daemon.py"
@@ -215,3 +218,24 @@ def test_a_restart_in_one_process_goes_on_where_it_was(world: World) -> None:
     world.restart()
     world.settle()
     assert world.events("db/0").count("start") == 1
+
+
+def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_refused(world: World) -> None:
+    world.deploy("provider", "db", num_units=2)
+    world.settle()
+    world.controller.stop()
+    path = world.directory / "state/models/m/model.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("DROP TABLE unit_sequence")
+        database.execute("PRAGMA user_version = 0")
+    world.restart()
+    assert world.controller.add_unit("m", "db") == {"units": ["db/2"]}
+    world.settle()
+    world.controller.stop()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(TabletopError, match="written by a newer tabletop"):
+        world.restart()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA user_version = 1")
+    world.restart()

@@ -142,3 +142,75 @@ def test_what_a_hook_sees_of_its_relation_without_naming_it(related: World) -> N
     world.settle()
     assert "port: '1'" in (world.directory / "seen").read_text()
     assert world.out("db/0", "relation-get -r 1 answer app/0") == "yes"
+
+
+def test_formats(related: World) -> None:
+    world = related
+    assert world.out("app/0", "relation-ids db") == "db:1"
+    assert world.out("app/0", "relation-ids db --format yaml") == "- db:1"
+    assert world.out("app/0", "relation-list -r 1 --app=true") == "db"
+    assert world.out("app/0", "config-get --all --format=json | tr ',' '\\n' | grep -c :") == "6"
+    assert world.out("app/0", "status-set active; status-get") == "active"
+    assert world.out("db/0", "status-set --application active; status-get --application") == "active"
+    assert world.out("db/0", "network-get db --egress-subnets") == "127.0.0.10/32"
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("is-leader --format", "ERROR option needs an argument: --format"),
+        ("relation-list -r 1 --app=perhaps", 'invalid value "perhaps" for option --app'),
+        ("relation-ids", "ERROR no endpoint name specified"),
+        ("relation-get -r 1 - nobody", 'ERROR invalid value "nobody": not a unit or application'),
+        ("relation-get -r 1", "ERROR no unit id specified"),
+        ("relation-get -r 1 --app", "ERROR no unit or application specified"),
+        ("printf '[1]' | relation-set -r 1 --file -", "ERROR - must hold a mapping"),
+        ("printf '{a: [1]}' | relation-set -r 1 --file -", "ERROR the value of a in - must be a string"),
+        ("printf '{a' | relation-set -r 1 --file -", "ERROR cannot parse -"),
+        ("printf '\\377' | relation-set -r 1 --file -", "ERROR - is not UTF-8 text"),
+        ("open-port", "ERROR no port or protocol specified"),
+        ("open-port 10/icmp", 'doesn\'t support any ports; got "10"'),
+        ("open-port ten", "ERROR expected <port>"),
+        ("open-port 10 --endpoints nope", 'ERROR endpoint "nope" not found'),
+        ("open-port 10-20; close-port 15", "ERROR cannot close 15/tcp"),
+        ("secret-add a", 'ERROR key value "a" not valid'),
+        ("secret-add", "ERROR missing secret value or filename"),
+        ("secret-add a#base64=%", 'ERROR the value of "a" is not base64'),
+        ("secret-add a=b --owner nobody", 'ERROR secret owner "nobody" not valid'),
+        ("secret-add a=b --expire soon", "ERROR expire time or duration"),
+        ("secret-get --label a --peek --refresh", "specify one of --peek or --refresh but not both"),
+        ("secret-grant $(secret-add a=b)", "ERROR no relation specified"),
+        ("secret-grant $(secret-add a=b) -r 1 --unit app/0", 'ERROR unit "app/0" is not in the relation'),
+        ("secret-revoke $(secret-add a=b)", "must specify either an application, a unit or a relation"),
+        ("secret-remove $(secret-add a=b) --revision x", 'invalid value "x" for option --revision'),
+        ("secret-get $(secret-add a=b) nope", 'ERROR secret key "nope" not found'),
+        ("storage-get", "ERROR no storage instance specified"),
+        ("storage-get -s data/0 size", 'ERROR invalid storage attribute "size"'),
+        ("storage-add", "ERROR storage add requires a storage directive"),
+        ("storage-add data=1G", "ERROR storage directive"),
+        ("state-delete", "ERROR no key specified"),
+    ],
+)
+def test_what_makes_no_sense(related: World, script: str, text: str) -> None:
+    assert text in related.refused("app/0", script)
+
+
+def test_a_hook_sees_its_own_secrets_before_they_are_committed(related: World) -> None:
+    world = related
+    script = """
+        id=$(secret-add --owner unit --label draft --description why --rotate daily --expire 2h a=1)
+        secret-get $id a
+        secret-get --label draft a 2>/dev/null || true
+        secret-set $id a=2 b=3
+        secret-get $id --peek b
+        secret-info-get --label draft --format json
+        secret-remove $id
+        secret-ids
+    """
+    first, second, info = world.out("app/0", script).split("\n")
+    assert (first, second) == ("1", "3")
+    described = next(iter(json.loads(info).values()))
+    assert described["description"] == "why"
+    assert described["rotation"] == "daily"
+    assert {"rotates", "expiry"} < set(described)
+    assert world.controller.secrets("m") == {}

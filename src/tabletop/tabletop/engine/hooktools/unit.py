@@ -200,7 +200,7 @@ def payload(_call: Call) -> str:
 def juju_reboot(call: Call) -> str:
     """Ask for the machine to be restarted: after the hook, or now."""
     context = call.context
-    if context.task is not None:
+    if context.task is not None and context.task.kind == "action":
         raise ToolError("juju-reboot is not supported when running an action.")
     context.reboot = "now" if call.flag("now") else "later"
     if context.kill is not None and context.reboot == "now":
