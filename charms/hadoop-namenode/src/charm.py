@@ -148,11 +148,11 @@ class NameNodeCharm(ops.CharmBase):
             event.fail(f"path={str(path)!r}: must be an absolute path")
             return
         try:
-            image = namenode.backup(State.from_charm(self).address, path)
+            saved = namenode.backup(State.from_charm(self).address, path)
         except IotCharmError as error:
             event.fail(str(error))
             return
-        event.set_results({"path": str(image), "bytes": image.stat().st_size})
+        event.set_results({"path": str(saved), "bytes": sum(file.stat().st_size for file in saved.iterdir())})
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         try:

@@ -1,5 +1,6 @@
 """The NameNode on this machine."""
 
+import hashlib
 import logging
 import re
 import secrets
@@ -235,10 +236,14 @@ def smoke_test(address: str, *, replication: int, size: int = 1 << 20) -> float:
 
 
 def backup(address: str, directory: Path) -> Path:
-    """Save the tree of names as it is now to a file in ``directory``.
+    """Save the tree of names as it is now.
+
+    Args:
+        address: of the NameNode.
+        directory: where to make a new directory that can take the place of ``current`` in the name directory.
 
     Returns:
-        The file.
+        The new directory.
 
     Raises:
         NameNodeError: it could not be saved.
@@ -262,12 +267,26 @@ def backup(address: str, directory: Path) -> Path:
         image = next((path for path in landing.iterdir() if re.fullmatch(r"fsimage_\d+", path.name)), None)
         if image is None or image.stat().st_size == 0:
             raise NameNodeError("the NameNode sent no image")
-        try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            target = directory / f"{image.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-            ensure_file(target, image.read_bytes(), mode=0o600)
-        except OSError as error:
-            raise NameNodeError(f"{directory}: {error.strerror}") from error
+        return _keep(image, directory)
+    except OSError as error:
+        raise NameNodeError(f"{directory}: {error.strerror}") from error
     finally:
         remove(landing)
+
+
+def _keep(image: Path, directory: Path) -> Path:
+    """Make a directory that a NameNode can start from, of an image alone."""
+    target = directory / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ensure_directory(target, mode=0o700)
+    transaction = int(image.name.removeprefix("fsimage_"))
+    content = image.read_bytes()
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    for name, part in (
+        (image.name, content),
+        (f"{image.name}.md5", f"{digest} *{image.name}\n".encode()),
+        ("seen_txid", f"{transaction}\n".encode()),
+        ("VERSION", (NAME_DIRECTORY / "current" / "VERSION").read_bytes()),
+    ):
+        ensure_file(target / name, part, mode=0o600)
     return target

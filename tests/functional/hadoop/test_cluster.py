@@ -1,5 +1,6 @@
 """HDFS and YARN as the charms set them up: the tests build on one another, in their order."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -101,27 +102,30 @@ def test_an_unchanged_namenode_is_left_alone(cluster):
     assert cluster.processes.running["hadoop-namenode"] is process
 
 
-def test_stopped_by_an_operator_it_stays_stopped_and_keeps_its_files(cluster):
-    cluster.namenode.stop()
-    assert cluster.namenode.is_stopped()
-    assert not cluster.namenode.ensure_running(settings(cluster))
-    assert cluster.namenode.report(ADDRESS) is None
-    cluster.namenode.allow_start()
-    assert cluster.namenode.ensure_running(settings(cluster, heap_mb=300))
-    report = cluster.namenode.wait_for_report(ADDRESS, datanodes=1, timeout_s=90)
-    assert report is not None
-    assert not report.safe_mode
-    flume = WebHdfs(ADDRESS, cluster.namenode.WEB_PORT, user="flume")
-    assert flume.read("/user/flume/a") == b"x" * 1000
-
-
-def test_the_tree_of_names_is_saved(cluster, tmp_path: Path):
-    image = cluster.namenode.backup(ADDRESS, tmp_path / "backup")
-    assert image.parent == tmp_path / "backup"
+def test_a_backup_can_take_the_place_of_a_lost_tree_of_names(cluster, tmp_path: Path):
+    saved = cluster.namenode.backup(ADDRESS, tmp_path / "backup")
+    assert saved.parent == tmp_path / "backup"
+    (image,) = (path for path in saved.glob("fsimage_*") if not path.suffix)
     listing = tmp_path / "listing"
     command(cluster.namenode, "hdfs", "oiv", "-p", "Delimited", "-i", str(image), "-o", str(listing))
     assert "/user/flume/a" in listing.read_text()
     assert not cluster.namenode.report(ADDRESS).safe_mode
+
+    cluster.namenode.stop()
+    assert cluster.namenode.is_stopped()
+    assert not cluster.namenode.ensure_running(settings(cluster))
+    assert cluster.namenode.report(ADDRESS) is None
+
+    current = cluster.namenode.NAME_DIRECTORY / "current"
+    shutil.rmtree(current)
+    shutil.copytree(saved, current)
+    cluster.namenode.allow_start()
+    assert cluster.namenode.ensure_running(settings(cluster, heap_mb=300))
+    report = cluster.namenode.wait_for_report(ADDRESS, datanodes=1, timeout_s=90)
+    assert report is not None, cluster.processes.log("hadoop-namenode")
+    assert not report.safe_mode
+    flume = WebHdfs(ADDRESS, cluster.namenode.WEB_PORT, user="flume")
+    assert flume.read("/user/flume/a") == b"x" * 1000
 
 
 def test_yarn_runs_a_job(cluster):

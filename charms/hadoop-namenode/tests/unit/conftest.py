@@ -76,9 +76,8 @@ class FakeNameNode:
         if self.report(address) is None:
             raise namenode.NameNodeError("the NameNode does not answer")
         directory.mkdir(parents=True)
-        image = directory / "fsimage_1"
-        image.write_bytes(b"image")
-        return image
+        (directory / "fsimage_1").write_bytes(b"image")
+        return directory
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ def test_smoke_test(hdfs, context: Context, alone: testing.State):
 def test_backup(hdfs, context: Context, alone: testing.State, tmp_path: Path):
     state = context.run(context.on.install(), related(alone, workers("10.0.0.1")))
     context.run(context.on.action("backup-hdfs", params={"path": str(tmp_path / "b")}), state)
-    assert context.action_results == {"path": str(tmp_path / "b" / "fsimage_1"), "bytes": 5}
+    assert context.action_results == {"path": str(tmp_path / "b"), "bytes": 5}
     with pytest.raises(testing.ActionFailed, match="absolute path"):
         context.run(context.on.action("backup-hdfs", params={"path": "b"}), state)
     hdfs.answers = False
