@@ -17,7 +17,7 @@ SERVICE = "spark-history-server"
 STOPPED = spark.DATA / "history-stopped"
 """Is there while an operator wants the history server stopped."""
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 
 
 class HistoryError(IotCharmError):
@@ -71,8 +71,14 @@ def ensure_running(address: str, *, heap_mb: int, restart: bool) -> bool:
 
 
 def wait(address: str) -> bool:
-    """Wait until the history server answers; False if it does not within a minute."""
-    return services.wait_for_port(address, spark.HISTORY_PORT, START_TIMEOUT_S)
+    """Wait until the history server answers; False if it does not within two minutes."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    services.wait_for_port(address, spark.HISTORY_PORT, START_TIMEOUT_S)
+    while not answers(address):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
 
 
 def is_stopped() -> bool:
@@ -99,7 +105,7 @@ def uninstall() -> None:
 def answers(address: str) -> bool:
     """Tell whether the history server answers."""
     try:
-        return requests.get(_url(address), params={"limit": 1}, timeout=5).ok
+        return requests.get(_url(address), params={"limit": 1}, timeout=15).ok
     except requests.RequestException:
         return False
 

@@ -76,10 +76,14 @@ class ZeppelinCharm(ops.CharmBase):
             logger.error("nothing is changed: %s", error)
             return
         settings = self._settings(state)
-        changed = zeppelin.configure(settings)
+        changes = zeppelin.configure(settings)
         self.unit.status = ops.MaintenanceStatus("Starting Zeppelin")
         try:
-            zeppelin.ensure_running(settings, restart=restart or fresh or changed)
+            zeppelin.ensure_running(
+                settings,
+                restart=restart or fresh or changes.server,
+                restart_interpreters=changes.interpreters,
+            )
             connection = zeppelin.connect(settings)
             self.unit.set_workload_version(connection.version())
             notebooks.bring(
@@ -174,8 +178,8 @@ class ZeppelinCharm(ops.CharmBase):
             event.fail(outcome.problem)
         elif params.sent and outcome.count != params.sent:
             event.fail(
-                f"the notebook counts {outcome.count} readings, {params.sent} were sent; files that are not closed yet, "
-                "or readings on their way, are not counted"
+                f"the notebook counts {outcome.count} readings, {params.sent} were sent; "
+                "those on their way, or in files that are not closed yet, are not counted"
             )
 
     def _on_show_notebook(self, event: ops.ActionEvent) -> None:

@@ -138,7 +138,7 @@ class Server:
 def answers(url: str) -> bool:
     """Tell whether a server answers at ``url``."""
     try:
-        return requests.get(f"{url}/api/version", timeout=5).ok
+        return requests.get(f"{url}/api/version", timeout=15).ok
     except requests.RequestException:
         return False
 

@@ -112,12 +112,16 @@ def spark_version() -> str:
     return jars[0].stem.rpartition("-")[2] if jars else ""
 
 
-def configure(settings: Settings) -> bool:
-    """Write the configuration of server and interpreters.
+@dataclass(frozen=True)
+class Changes:
+    """What must start anew to follow its configuration."""
 
-    Returns:
-        Whether the server must start anew.
-    """
+    server: bool
+    interpreters: bool
+
+
+def configure(settings: Settings) -> Changes:
+    """Write the configuration of server and interpreters, and tell which of them changed."""
     ensure_directory(CONF.parent)
     changed = ensure_directory(CONF, mode=0o750, owner=USER)
     for path in (LOGS, DATA / "notebook", DATA / "local-repo"):
@@ -130,8 +134,8 @@ def configure(settings: Settings) -> bool:
     changed |= ensure_file(WEB / "WEB-INF" / "web.xml", _text("web.xml"), mode=0o640, group=USER)
     shiro = _text("shiro.ini").replace("{password}", settings.admin_password)
     changed |= ensure_file(CONF / "shiro.ini", shiro, mode=0o640, group=USER)
-    changed |= _configure_spark(settings)
-    return changed | services.ensure_unit(SERVICE, unit(settings))
+    changed |= services.ensure_unit(SERVICE, unit(settings))
+    return Changes(server=changed, interpreters=_configure_spark(settings))
 
 
 def _configure_spark(settings: Settings) -> bool:
@@ -215,27 +219,37 @@ def unit(settings: Settings) -> str:
             "NoNewPrivileges": "yes",
             "PrivateTmp": "yes",
             "ProtectSystem": "full",
+            # The server keeps its interpreters' settings beside what we write.
+            "ReadWritePaths": str(CONF),
             "ProtectHome": "yes",
         },
     )
 
 
-def ensure_running(settings: Settings, *, restart: bool) -> None:
+def ensure_running(settings: Settings, *, restart: bool, restart_interpreters: bool) -> None:
     """Have the server running, and its interpreters' settings as they must be.
+
+    Args:
+        settings: what it was configured by.
+        restart: the server, and with it all interpreters.
+        restart_interpreters: those that run; the server goes on.
 
     Raises:
         ZeppelinError: it does not answer in time.
     """
-    services.ensure_running(SERVICE, restart=restart)
+    fresh = services.ensure_running(SERVICE, restart=restart)
     deadline = time.monotonic() + START_TIMEOUT_S
+    services.wait_for_port(settings.address, PORT, START_TIMEOUT_S)
     while not server.answers(settings.url):
         if time.monotonic() > deadline:
             raise server.ZeppelinError(f"the server did not answer in {START_TIMEOUT_S} s; see {LOGS}")
-        time.sleep(0.5)
+        time.sleep(1)
     connection = connect(settings)
     for name, properties in INTERPRETERS.items():
         if connection.ensure_interpreter(name, properties):
             logger.info("set up interpreter %s", name)
+        elif restart_interpreters and not fresh:
+            connection.restart_interpreter(name)
 
 
 def connect(settings: Settings) -> server.Server:

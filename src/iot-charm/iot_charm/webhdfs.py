@@ -1,5 +1,6 @@
 """HDFS over WebHDFS: a typed face of the library ``hdfs``."""
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from hdfs import HdfsError, InsecureClient
 from requests import RequestException
 
 from iot_charm.errors import IotCharmError
+
+# The library tells of every call at INFO.
+logging.getLogger("hdfs").setLevel(logging.WARNING)
 
 
 class WebHdfsError(IotCharmError):

@@ -382,5 +382,8 @@ def test_the_history_server_runs_unless_an_operator_stopped_it(service):
     assert service[-2:] == [True, "disable"]
 
 
-def test_waiting_for_the_history_server_ends_when_it_listens(web):
+def test_waiting_for_the_history_server_ends_when_it_answers(web, monkeypatch):
+    monkeypatch.setattr(history, "START_TIMEOUT_S", 1)
+    assert not history.wait("127.0.0.1")
+    web.answers[HISTORY] = []
     assert history.wait("127.0.0.1")

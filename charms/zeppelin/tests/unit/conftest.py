@@ -44,13 +44,17 @@ class FakeServer:
     def forget_installation(self) -> None:
         self.archives, self.forgotten = None, self.forgotten + 1
 
-    def configure(self, settings: zeppelin.Settings) -> bool:
-        changed, self.settings = settings != self.settings, settings
-        return changed
+    def configure(self, settings: zeppelin.Settings) -> zeppelin.Changes:
+        old, self.settings = self.settings, settings
+        own = (settings.address, settings.server_heap_mb)
+        server = old is None or own != (old.address, old.server_heap_mb)
+        return zeppelin.Changes(server=server, interpreters=settings != old)
 
-    def ensure_running(self, settings: zeppelin.Settings, *, restart: bool) -> None:
+    def ensure_running(self, settings: zeppelin.Settings, *, restart: bool, restart_interpreters: bool) -> None:
         if not self.answering:
             raise ZeppelinError("the server did not answer in 120 s")
+        if restart_interpreters:
+            self.restarted.append("all")
         if restart or not self.starts:
             self.starts += 1
 
