@@ -70,14 +70,16 @@ class GatewayCharm(ops.CharmBase):
         # Once the relay has been there, the broker keeps what nodes publish. Before, it would drop it: so there are
         # no identities yet.
         relayed = broker is not None or relay.is_installed()
+        relay.install(self.charm_dir)
         credentials = {node.name: self._ensure_credentials(node) for node in nodes.wanted} if relayed else {}
         mqtt_password = relay.mqtt_password()
-        users = {mosquitto.RELAY_USER: mqtt_password} | {name: found[1] for name, found in credentials.items()}
+        users = {mosquitto.RELAY_USER: mqtt_password} if relayed else {}
+        users |= {name: found[1] for name, found in credentials.items()}
         mosquitto.ensure_broker(self._broker_settings(config), users)
         self.unit.set_ports(config.mqtt_port)
         if broker is not None:
             settings = self._relay_settings(config, broker)
-            if relay.ensure_relay(self.charm_dir, settings, (mqtt_password, broker.password)):
+            if relay.ensure_relay(settings, (mqtt_password, broker.password)):
                 relay.wait_until_connected(CONNECT_SECONDS)
         if relayed:
             self._publish(config, nodes, {name: found[0] for name, found in credentials.items()})

@@ -49,6 +49,11 @@ def configuration(settings: Settings) -> str:
     listeners = "".join(f"listener {settings.port} {address}\n" for address in addresses)
     return f"""# Written by the gateway charm; changes are overwritten.
 {listeners}
+# Not every save of the queue.
+log_type error
+log_type warning
+log_type notice
+
 allow_anonymous false
 password_file {PASSWORDS}
 acl_file {ACL}

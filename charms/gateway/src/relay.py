@@ -109,7 +109,8 @@ def unit() -> str:
         "Relay of the IoT gateway",
         [PYTHON, "-m", "iot_gateway", "run", "--config", str(CONFIGURATION)],
         user=USER,
-        environment={"PYTHONPATH": str(CODE)},
+        # Not the link: a daemon that imports late must find the code it was started from, and new code is a new unit.
+        environment={"PYTHONPATH": str(CODE.resolve())},
         after=["mosquitto.service"],
         directives={
             "ExecReload": "/bin/kill -HUP $MAINPID",
@@ -150,11 +151,23 @@ def mqtt_password() -> str:
         return secrets.token_urlsafe(32)
 
 
-def ensure_relay(charm_dir: Path, settings: Settings, passwords: tuple[str, str]) -> bool:
-    """Have the relay installed and running with this configuration.
+def install(charm_dir: Path) -> None:
+    """Have the relay's user and its code on the machine.
 
     Args:
         charm_dir: the charm's folder, whose packages hold the relay.
+
+    Raises:
+        DistributionError: the charm holds no packages.
+    """
+    ensure_system_user(USER, home=STATE)
+    ensure_python_workload(CODE.name, charm_dir, prefix=CODE.parent)
+
+
+def ensure_relay(settings: Settings, passwords: tuple[str, str]) -> bool:
+    """Have the relay running, from the code that is installed, with this configuration.
+
+    Args:
         settings: of the relay.
         passwords: for the site's broker and for RabbitMQ.
 
@@ -162,15 +175,12 @@ def ensure_relay(charm_dir: Path, settings: Settings, passwords: tuple[str, str]
         Whether it was started, restarted or given another configuration.
 
     Raises:
-        DistributionError: the charm holds no packages.
         systemd.SystemdError: the relay does not start.
     """
-    ensure_system_user(USER, home=STATE)
-    restart = ensure_python_workload(CODE.name, charm_dir, prefix=CODE.parent)
     ensure_directory(DIRECTORY)
     changed = ensure_file(SECRETS, secrets_text(*passwords), mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(CONFIGURATION, configuration(settings))
-    restart |= services.ensure_unit(SERVICE, unit())
+    restart = services.ensure_unit(SERVICE, unit())
     if services.ensure_running(SERVICE, restart=restart):
         return True
     if changed:

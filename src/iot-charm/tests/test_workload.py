@@ -85,3 +85,12 @@ def test_a_flat_folder_of_packages(tmp_path: Path, prefix: Path):
 def test_a_charm_without_packages(tmp_path: Path, prefix: Path):
     with pytest.raises(DistributionError, match="holds no Python packages"):
         ensure_python_workload("daemon", tmp_path, prefix=prefix)
+
+
+def test_byte_code_that_came_along_is_kept(charm: Path, prefix: Path):
+    packages = charm / "venv/lib/python3.11/site-packages/daemon"
+    command = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", packages]
+    subprocess.run(command, check=True)
+    (compiled,) = packages.glob("__pycache__/__init__.*.pyc")
+    ensure_python_workload("daemon", charm, prefix=prefix)
+    assert (prefix / "daemon/daemon/__pycache__" / compiled.name).read_bytes() == compiled.read_bytes()

@@ -21,6 +21,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(mosquitto, "ensure_broker", made.ensure_broker)
     monkeypatch.setattr(mosquitto, "running", lambda: made.mosquitto_runs)
     monkeypatch.setattr(mosquitto, "stop", lambda: made.stopped.append("mosquitto"))
+    monkeypatch.setattr(relay, "install", made.install)
     monkeypatch.setattr(relay, "ensure_relay", made.ensure_relay)
     monkeypatch.setattr(relay, "wait_until_connected", made.wait_until_connected)
     monkeypatch.setattr(relay, "mqtt_password", lambda: made.users.get(mosquitto.RELAY_USER, "made"))

@@ -22,6 +22,7 @@ class Machine:
     amqp_password: str = ""
     waited: int = 0
     mosquitto_runs: bool = True
+    installed: Path | None = None
     stopped: list[str] = field(default_factory=list)
     status: dict[str, Any] | None = None
 
@@ -29,7 +30,7 @@ class Machine:
         self.broker, self.users = settings, dict(users)
         self.user_history.append(set(users))
 
-    def ensure_relay(self, _charm_dir: Path, settings: relay.Settings, passwords: tuple[str, str]) -> bool:
+    def ensure_relay(self, settings: relay.Settings, passwords: tuple[str, str]) -> bool:
         changed = settings != self.relay_settings
         self.relay_settings = settings
         assert passwords[0] == self.users[mosquitto.RELAY_USER]
@@ -37,6 +38,9 @@ class Machine:
         if self.status is None:
             self.status = relay_status()
         return changed
+
+    def install(self, charm_dir: Path) -> None:
+        self.installed = charm_dir
 
     def wait_until_connected(self, _timeout: float) -> bool:
         self.waited += 1

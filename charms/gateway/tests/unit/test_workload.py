@@ -76,7 +76,6 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
         monkeypatch.setattr(mosquitto, name, tmp_path / name.lower())
     monkeypatch.setattr(relay, "USER", getpass.getuser())
     monkeypatch.setattr(relay, "ensure_system_user", lambda *_, **__: False)
-    monkeypatch.setattr(relay, "ensure_python_workload", lambda *_, **__: False)
     monkeypatch.setattr(relay, "DIRECTORY", tmp_path)
     monkeypatch.setattr(relay, "SECRETS", tmp_path / "secrets.toml")
     monkeypatch.setattr(relay, "CONFIGURATION", tmp_path / "config.toml")
@@ -148,7 +147,7 @@ def test_a_node_writes_on_its_own_topic_alone():
 
 
 def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: Services):
-    assert relay.ensure_relay(Path(), RELAY, ('mqtt-"secret"\\', "amqp-secret"))
+    assert relay.ensure_relay(RELAY, ('mqtt-"secret"\\', "amqp-secret"))
     assert 'secret"' not in relay.CONFIGURATION.read_text()
     assert stat.S_IMODE(relay.SECRETS.stat().st_mode) == 0o600
     loaded = relay_config.load(relay.CONFIGURATION)
@@ -164,15 +163,31 @@ def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: S
     assert relay.is_installed()
 
 
-def test_the_relay_reloads_for_settings_and_restarts_for_code(services: Services, monkeypatch: pytest.MonkeyPatch):
-    assert relay.ensure_relay(Path(), RELAY, ("a", "b"))
-    assert not relay.ensure_relay(Path(), RELAY, ("a", "b"))
-    assert relay.ensure_relay(Path(), dataclasses.replace(RELAY, batch_size=5), ("a", "b"))
-    monkeypatch.setattr(relay, "ensure_python_workload", lambda *_, **__: True)
-    assert relay.ensure_relay(Path(), RELAY, ("a", "b"))
+def test_the_relay_reloads_for_settings_and_restarts_for_code(
+    services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    code = tmp_path / "code"
+    (tmp_path / "old").mkdir()
+    code.symlink_to(tmp_path / "old")
+    monkeypatch.setattr(relay, "CODE", code)
+    assert relay.ensure_relay(RELAY, ("a", "b"))
+    assert not relay.ensure_relay(RELAY, ("a", "b"))
+    assert relay.ensure_relay(dataclasses.replace(RELAY, batch_size=5), ("a", "b"))
+    (tmp_path / "new").mkdir()
+    code.unlink()
+    code.symlink_to(tmp_path / "new")
+    assert relay.ensure_relay(RELAY, ("a", "b"))
     assert services.calls == ["start iot-gateway", "reload iot-gateway", "restart iot-gateway"]
     assert "NoNewPrivileges=yes" in services.units["iot-gateway"]
-    assert "PYTHONPATH=/opt/iot-gateway" in services.units["iot-gateway"]
+    assert f"PYTHONPATH={tmp_path}/new\n" in services.units["iot-gateway"]
+
+
+def test_installing(services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    packages = tmp_path / "charm/venv/lib/python3.11/site-packages/iot_gateway"
+    packages.mkdir(parents=True)
+    monkeypatch.setattr(relay, "CODE", tmp_path / "iot-gateway")
+    relay.install(tmp_path / "charm")
+    assert (tmp_path / "iot-gateway/iot_gateway").is_dir()
 
 
 def test_without_a_file_of_secrets_the_relay_gets_a_new_password(services: Services):
