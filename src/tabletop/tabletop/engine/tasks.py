@@ -183,7 +183,7 @@ def _finish(model: Model, task: TaskState, outcome: Outcome) -> None:
     if task.failed:
         status, message = "failed", task.message
     model.store.execute(
-        "UPDATE task SET status = ?, message = ?, results = ?, completed = ? WHERE id = ?",
+        "UPDATE task SET status = ?, message = ?, results = ?, completed = ? WHERE id = ? AND status = 'running'",
         status,
         message,
         json.dumps(results),

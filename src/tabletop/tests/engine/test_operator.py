@@ -332,6 +332,7 @@ def test_units_removed_by_force_leave_the_others_on_their_machine(world: World) 
     world.controller.integrate("m", "app:db", "db")
     world.settle()
     world.out("app/0", "secret-add --owner unit a=b")
+    world.behave("app-0", "action-greet", "sleep 30")
     world.controller.run_action("m", ["app/0"], "greet", {"count": 1})
     world.controller.remove_unit("m", "app/0", force=True)
     world.settle()
@@ -340,7 +341,8 @@ def test_units_removed_by_force_leave_the_others_on_their_machine(world: World) 
     assert world.events("db/0")[-1] == "db-relation-departed app/0 app/0"
     assert world.controller.secrets("m") == {}
     assert not (world.directory / "state/models/m/machines/0/agents/unit-app-0").exists()
-    assert world.controller.task("m", 2)["status"] in ("aborted", "completed")
+    task = world.controller.task("m", 2)
+    assert (task["status"], task["message"]) == ("aborted", "the unit app/0 has been removed")
 
 
 def test_a_model_that_was_being_destroyed_when_tabletop_died_is_gone_after_it(world: World) -> None:

@@ -149,3 +149,33 @@ def test_the_database_is_for_root_alone(related: World) -> None:
     assert stat.S_IMODE((related.directory / "state" / "models").stat().st_mode) == 0o700
     for path in directory.glob("*.db*"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_revisions_of_an_operator_s_secret_are_listed_pruned_and_removed(related: World) -> None:
+    controller = related.controller
+    uri = controller.add_secret("m", "mine", {"token": "1"})
+    controller.grant_secret("m", uri, "app")
+    related.out("app/0", f"secret-get {uri}")
+    for token in "234":
+        controller.update_secret("m", "mine", {"token": token}, info="about", name="ours")
+        controller.update_secret("m", "ours", name="mine")
+    revisions = next(iter(controller.show_secret("m", uri, revisions=True).values()))["revisions"]
+    assert [one["revision"] for one in revisions] == [1, 2, 3, 4]
+    controller.update_secret("m", "mine", {"token": "5"}, auto_prune=True)
+    shown = next(iter(controller.show_secret("m", uri, revisions=True).values()))
+    assert [one["revision"] for one in shown["revisions"]] == [1, 5], "app/0 follows the first"
+    assert shown["access"][0]["target"] == "application-app"
+    old = next(iter(controller.show_secret("m", uri, reveal=True, revision=1).values()))
+    assert (old["revision"], old["content"]) == (1, {"token": "1"})
+    controller.remove_secret("m", "mine", revision=1)
+    with pytest.raises(TabletopError, match="not found"):
+        controller.show_secret("m", uri, reveal=True, revision=1)
+    controller.revoke_secret("m", "mine", "app")
+    assert related.refused("app/0", f"secret-get {uri} --peek") == "ERROR permission denied"
+    controller.add_secret("m", "other", {"token": "1"})
+    with pytest.raises(TabletopError, match="already exists"):
+        controller.update_secret("m", "other", name="mine")
+    with pytest.raises(TabletopError, match="needs content"):
+        controller.add_secret("m", "empty", {})
+    with pytest.raises(TabletopError, match="not found"):
+        controller.show_secret("m", "gone")
