@@ -37,7 +37,7 @@ _START_TIMEOUT_S = 120.0
 _ENVIRONMENT = """\
 # Written by the charm.
 NODENAME=rabbit@localhost
-SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
 CTL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
 """
 _SERVICE_DROP_IN = """\

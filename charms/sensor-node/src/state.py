@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 import ops
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from iot_charm.config import CharmConfig
 from iot_charm.interfaces.databag import each_unit
@@ -28,7 +29,11 @@ class NodeConfig(CharmConfig):
     def _known(cls, value: str) -> str:
         names = [name.strip() for name in value.split(",")]
         if len(set(names)) != len(names) or not set(names) <= set(profiles.NAMES):
-            raise ValueError(f"must be one or more of {', '.join(profiles.NAMES)}, each once, with commas between")
+            raise PydanticCustomError(
+                "profile",
+                "must be one or more of {known}, each once, with commas between",
+                {"known": ", ".join(profiles.NAMES)},
+            )
         return ",".join(names)
 
     @property

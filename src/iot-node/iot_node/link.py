@@ -71,6 +71,7 @@ class Link:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Disconnect; nothing is awaited."""
+        self.connected = False
         self._client.disconnect()
         self._client.loop_stop()
 
