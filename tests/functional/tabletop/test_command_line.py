@@ -1,6 +1,7 @@
 """The command line on real machines, driven by jubilant: two small charms from deployment to removal."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,12 +40,12 @@ def tabletop(*words: object) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A tabletop of these tests' own; the images of the host's are shared. All of it is gone afterwards."""
-    root = Path("/var/lib/tabletop-command-line")
+    # Not below /tmp: that may be a tmpfs, and machines are big.
+    root = Path(f"/var/tmp/tabletop-command-line-{os.getpid()}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TABLETOP_STATE", str(root))
-        patch.setenv("TABLETOP_RUN", "/run/tabletop-command-line")
+        patch.setenv("TABLETOP_RUN", f"/run/{root.name}")
         patch.delenv("JUJU_MODEL", raising=False)
-        tabletop("destroy", "--no-prompt")
         booted = tabletop("bootstrap")
         assert booted.returncode == 0, booted.stderr
         yield tmp_path_factory.mktemp("command-line")
