@@ -3,6 +3,7 @@
 The daemon is started, detached, if it doesn't answer.
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -20,7 +21,6 @@ START_TIMEOUT_S = 30.0
 _LOG_TAIL_LINES = 12
 NOT_FOUND = "not-found"
 """The kind of a refusal because something named isn't there."""
-_FAILURE_GRACE_S = 1.0
 _POLL_S = 0.05
 
 Progress = Callable[[str], None]
@@ -81,15 +81,18 @@ class Client:
 
     def running(self) -> bool:
         """Return whether a daemon answers."""
+        return self._pid() is not None
+
+    def _pid(self) -> int | None:
+        """Return the process that answers, if one does."""
         connection = self._connect()
         if connection is None:
-            return False
+            return None
         with connection:
             try:
-                self._exchange(connection, {"method": "ping", "params": {}}, None)
+                return int(self._exchange(connection, {"method": "ping", "params": {}}, None)["pid"])
             except DaemonError:
-                return False
-        return True
+                return None
 
     def start(self) -> bool:
         """Start the daemon, detached from this process; return False if one was running already.
@@ -112,16 +115,18 @@ class Client:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        failed_at: float | None = None
         while time.monotonic() < deadline:
-            if self.running():
-                # The daemon outlives this process: it is nobody's child to wait for.
+            pid = self._pid()
+            if pid == process.pid:
+                # It outlives this process, which is not to wait for it.
                 process.returncode = 0
                 return True
-            if process.poll() is not None and failed_at is None:
-                # Another client may have started one at the same moment; that one needs a moment to answer.
-                failed_at = time.monotonic()
-            if failed_at is not None and time.monotonic() - failed_at > _FAILURE_GRACE_S and process.returncode != 0:
+            if pid is not None:
+                # Another client was quicker. Ours, were it left alone, might yet come up when that one's has ended.
+                process.kill()
+                process.wait()
+                return False
+            if process.poll() is not None and not self._starting():
                 raise DaemonError(
                     f"the daemon ended at its start (exit status {process.returncode}).{self._log_tail()}"
                 )
@@ -129,6 +134,17 @@ class Client:
         process.kill()
         process.wait()
         raise DaemonError(f"the daemon did not answer within {START_TIMEOUT_S:.0f} s.{self._log_tail()}")
+
+    def _starting(self) -> bool:
+        """Return whether a daemon, such as one that another client started, is there but may not answer yet."""
+        try:
+            with (self._paths.run / "daemon.lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def _connect(self) -> socket.socket | None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

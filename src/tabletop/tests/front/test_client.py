@@ -1,5 +1,6 @@
 """The client's end of the API: a daemon is started if none answers; what goes wrong is told with its remedy."""
 
+import fcntl
 import os
 import socket
 import threading
@@ -107,8 +108,17 @@ def test_a_daemon_that_can_not_start_says_why(client, home):
     assert "FileExistsError" in str(error.value) or "Not a directory" in str(error.value)
 
 
+def test_one_that_another_client_started_is_waited_for(client, home, daemon, monkeypatch):
+    (home / "state").write_text("a file where a folder should be")
+    answers = iter([None, None, None, None, 1, 1])
+    monkeypatch.setattr(client, "_pid", lambda: next(answers))
+    with (home / "run/daemon.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not client.start()
+
+
 def test_a_daemon_that_never_answers(client, monkeypatch):
     monkeypatch.setattr("tabletop.client.START_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(client, "running", lambda: False)
+    monkeypatch.setattr(client, "_pid", lambda: None)
     with pytest.raises(DaemonError, match="did not answer within"):
         client.start()
