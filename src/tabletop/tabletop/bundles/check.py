@@ -1,6 +1,7 @@
 """From what a bundle's files say to a plan that can be carried out: every mistake is found first, and told at once."""
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,7 +156,7 @@ class _Checker:
             self._problems.add(raw.where, f"application {name!r} has no charm")
             return None
         text = str(value.value)
-        path = (value.folder / text).absolute()
+        path = _absolute(value.folder, text)
         if not path.exists():
             known = "" if text.startswith((".", "/")) else "; charms come from files here, there is no Charmhub"
             self._problems.add(value.where, f"charm {text!r} of application {name!r}: no such file{known}")
@@ -206,7 +207,7 @@ class _Checker:
                 known = ", ".join(charm.resources) or "none"
                 self._problems.add(value.where, f"charm {charm.name!r} has no resource {name!r} (it has: {known})")
                 continue
-            path = (value.folder / str(value.value)).absolute()
+            path = _absolute(value.folder, str(value.value))
             if isinstance(value.value, int) or not path.is_file():
                 self._problems.add(
                     value.where, f"resource {name!r} of charm {charm.name!r}: no such file: {value.value}"
@@ -252,6 +253,11 @@ class _Checker:
             self._problems.add(value.where, f"{key} must be {wanted}, not {kind_of(value.value)}")
             return default
         return value.value
+
+
+def _absolute(folder: Path, text: str) -> Path:
+    """Return a path as a person would write it: no `..` in it, links left as they are."""
+    return Path(os.path.normpath((folder / text).absolute()))
 
 
 def _in_order(applications: Mapping[str, Application], problems: Problems) -> list[Application]:
