@@ -15,6 +15,7 @@ from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
 from iot_gateway.interfaces import Frame, Position
 from iot_gateway.outbox.checkpoint import Checkpoint
 from iot_gateway.outbox.disk import DiskOptions, DiskOutbox
+from iot_gateway.outbox.frames import MAGIC
 
 SMALL = DiskOptions(max_bytes=2**20, segment_bytes=2**16)
 
@@ -91,6 +92,19 @@ def test_a_torn_end_is_cut_off_wherever_it_tears(outbox: DiskOutbox, tmp_path: P
         append(opened, frame("next"))
         assert contents(opened) == [*kept, "next"]
         opened.close()
+
+
+def test_a_kill_right_after_a_segment_was_begun(outbox: DiskOutbox, tmp_path: Path):
+    append(outbox, frame("before"))
+    copy = killed(outbox, tmp_path / "copy")
+    (copy / "0000000000000002.segment").write_bytes(MAGIC)
+    (copy / "0000000000000003.segment").write_bytes(MAGIC[:5])
+    opened = DiskOutbox(copy, SMALL)
+    append(opened, frame("after"))
+    assert contents(opened) == ["before", "after"]
+    assert opened.status()["error"] is None
+    assert list(copy.glob("*.damaged")) == []
+    opened.close()
 
 
 @pytest.mark.parametrize("at", [13, 17, 21, 25, 34])

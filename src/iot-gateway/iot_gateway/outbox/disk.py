@@ -206,7 +206,8 @@ class DiskOutbox(interfaces.Outbox):
         """Return the place where the entry at ``position`` really is: the end of a segment is the start of the next."""
         if position.offset < self._sizes.get(position.segment, 0):
             return position
-        following = [segment for segment in self._sizes if segment > position.segment]
+        # A segment may hold nothing: a kill came between its beginning and its first frame.
+        following = [number for number, size in self._sizes.items() if number > position.segment and size > _START]
         return Position(min(following), _START, 0) if following else self.tail
 
     def _open(self, segment: int) -> int:
