@@ -46,6 +46,7 @@ class WebHdfs:
 
     def __init__(self, host: str, web_port: int, *, user: str, timeout_s: float = 60) -> None:
         # The library has no types.
+        self._user = user
         self._client: Any = InsecureClient(f"http://{host}:{web_port}", user=user, timeout=timeout_s)
 
     def status(self, path: str) -> PathStatus | None:
@@ -66,12 +67,14 @@ class WebHdfs:
     def ensure_directory(self, path: str, *, owner: str, mode: str) -> bool:
         """Make a directory with this owner and mode; one that exists stays as its owner has it.
 
-        Only the superuser can give a directory to another user.
+        Only the superuser can give a directory to another user. One that is still the superuser's own was not
+        finished the last time.
 
         Returns:
-            Whether it was made.
+            Whether it was made or finished.
         """
-        if self.status(path) is not None:
+        found = self.status(path)
+        if found is not None and (found.owner == owner or found.owner != self._user):
             return False
         with _translated(path):
             self._client.makedirs(path, permission=mode)
