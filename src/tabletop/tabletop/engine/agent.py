@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +12,7 @@ from tabletop.engine.layout import agent_directory, lay_out_charm
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.engine.operation import Decision, Operation, decide
-from tabletop.engine.process import Outcome, run
+from tabletop.engine.process import Outcome, run_for
 from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
@@ -155,22 +154,7 @@ class UnitAgent(threading.Thread):
         def on_line(stream: str, line: str) -> None:
             self._log("WARNING" if stream == "stderr" else "DEBUG", module, line)
 
-        def on_start(kill: Callable[[], None]) -> None:
-            context.kill = kill
-
-        model.contexts[context.id] = context
-        try:
-            return run(
-                model,
-                machine,
-                [f"{env['CHARM_DIR']}/{program}"],
-                env=env,
-                cwd=env["CHARM_DIR"],
-                on_line=on_line,
-                on_start=on_start,
-            )
-        finally:
-            del model.contexts[context.id]
+        return run_for(context, machine, [f"{env['CHARM_DIR']}/{program}"], env, on_line=on_line)
 
     def _fail(self, event: Event, attempts: int, outcome: Outcome) -> None:
         store, settings = self._model.store, self._model.settings

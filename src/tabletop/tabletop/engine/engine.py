@@ -77,8 +77,8 @@ class ModelRunner:
             for thread in threads:
                 thread.stop()
         for context in list(self.model.contexts.values()):
-            if kill and context.kill is not None:
-                context.kill()
+            if kill:
+                context.cancel()
         deadline = time.monotonic() + _JOIN
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

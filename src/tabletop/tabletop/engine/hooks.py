@@ -72,9 +72,22 @@ class HookContext:
         self.state: dict[str, str] | None = None
         self.new_storage: dict[str, int] = {}
         self.reboot = ""
-        self.kill: Callable[[], None] | None = None
+        self._kill: Callable[[], None] | None = None
+        self._cancelled = False
         self._seen: dict[tuple[int, str], dict[str, str] | None] = {}
         self._relations: Mapping[int, RemoteRelation] | None = None
+
+    def began(self, kill: Callable[[], None]) -> None:
+        """Note how to kill the program that runs for this context; that happens at once if it was cancelled."""
+        self._kill = kill
+        if self._cancelled:
+            kill()
+
+    def cancel(self) -> None:
+        """Kill the program that runs for this context, or as soon as it does."""
+        self._cancelled = True
+        if self._kill is not None:
+            self._kill()
 
     @property
     def is_leader(self) -> bool:

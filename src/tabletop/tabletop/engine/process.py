@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+from tabletop.engine.hooks import HookContext
 from tabletop.engine.model import Model
 
 _LINGER = 2.0
@@ -51,6 +52,9 @@ def run(
     process = model.machines.popen(machine, argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
 
     def kill() -> None:
+        if process.returncode is not None:
+            # Its number may be another's by now.
+            return
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -70,6 +74,44 @@ def run(
         # A program left running in the background may hold the pipe for ever; Juju doesn't wait for that either.
         reader.join(_LINGER)
     return Outcome(process.returncode, streams["stdout"].text(), streams["stderr"].text(), timed_out)
+
+
+def run_for(
+    context: HookContext,
+    machine: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    on_line: Callable[[str, str], None] | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """Run a program of a unit in a hook's context: while it runs, its hook tools are answered.
+
+    Args:
+        context: the hook's context.
+        machine: the name of the unit's machine.
+        argv: see `run`, and likewise the rest; it starts in the charm's folder.
+        env: see `run`.
+        on_line: see `run`.
+        timeout: see `run`.
+    """
+    model = context.model
+    model.contexts[context.id] = context
+    try:
+        if model.store.one("SELECT 1 FROM unit WHERE name = ?", context.unit) is None:
+            return Outcome(-signal.SIGKILL, "", "")
+        return run(
+            model,
+            machine,
+            argv,
+            env=env,
+            cwd=env["CHARM_DIR"],
+            on_line=on_line,
+            on_start=context.began,
+            timeout=timeout,
+        )
+    finally:
+        del model.contexts[context.id]
 
 
 def _streams(process: "subprocess.Popen[Any]") -> list[tuple[str, IO[bytes]]]:

@@ -49,9 +49,6 @@ def remove_application(model: Model, application: str, *, force: bool = False) -
 def bury(model: Model, unit: str) -> None:
     """Remove what is left of a unit; its machine goes with its last unit."""
     store = model.store
-    for context in list(model.contexts.values()):
-        if context.unit == unit and context.kill is not None:
-            context.kill()
     with store.write():
         row = store.one("SELECT * FROM unit WHERE name = ?", unit)
         if row is None:
@@ -66,6 +63,10 @@ def bury(model: Model, unit: str) -> None:
         others = store.value("SELECT count(*) FROM unit WHERE machine = ?", row["machine"])
         if not others:
             store.execute("UPDATE machine SET life = 'dying' WHERE number = ?", row["machine"])
+    # After the unit is gone: a program that is about to start looks for it once its context is known here.
+    for context in list(model.contexts.values()):
+        if context.unit == unit:
+            context.cancel()
     model.log.add(unit, "INFO", "juju.worker.uniter", f'unit "{unit}" is gone')
     if others:
         shutil.rmtree(agent_directory(model, row["machine"], unit), ignore_errors=True)

@@ -12,7 +12,7 @@ from tabletop.engine.hooks import HookContext, TaskState, environment
 from tabletop.engine.layout import agent_directory
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.engine.params import check_params
-from tabletop.engine.process import Outcome, run
+from tabletop.engine.process import Outcome, run_for
 from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
@@ -159,16 +159,10 @@ def _run(context: HookContext, machine: str) -> Outcome:
         program = "dispatch" if (charm / "dispatch").exists() else f"actions/{task.name}"
         argv, timeout = [f"{env['CHARM_DIR']}/{program}"], None
 
-    def on_start(kill: Callable[[], None]) -> None:
-        context.kill = kill
-
-    model.contexts[context.id] = context
     try:
-        return run(model, machine, argv, env=env, cwd=env["CHARM_DIR"], on_start=on_start, timeout=timeout)
+        return run_for(context, machine, argv, env, timeout=timeout)
     except (TabletopError, OSError) as error:
         return Outcome(-1, "", str(error))
-    finally:
-        del model.contexts[context.id]
 
 
 def _finish(model: Model, task: TaskState, outcome: Outcome) -> None:

@@ -203,6 +203,6 @@ def juju_reboot(call: Call) -> str:
     if context.task is not None and context.task.kind == "action":
         raise ToolError("juju-reboot is not supported when running an action.")
     context.reboot = "now" if call.flag("now") else "later"
-    if context.kill is not None and context.reboot == "now":
-        context.kill()
+    if context.reboot == "now":
+        context.cancel()
     return ""
