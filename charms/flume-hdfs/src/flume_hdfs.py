@@ -51,8 +51,6 @@ def configure(
         namenode_port=namenode.port,
         replication=replication,
         block_size=namenode.block_size,
-        # A file that can't be closed would else stay open for as long as the agent has any other one open.
-        extra_hdfs={"dfs.client.write.recover.lease.on.close.exception": True},
     )
     started = service.ensure_agent(
         agent,
@@ -60,13 +58,13 @@ def configure(
         heap_mb=heap_mb,
         files=[service.ConfFile(agent.properties_file, hdfs.properties(wanted, data=agent.data))],
     )
-    service.ensure_companion(agent, _recovery(agent, _web_url(namenode), open_for_s), charm_dir)
+    service.ensure_companion(agent, _recovery(agent, namenode, open_for_s), charm_dir)
     return started
 
 
 def disable(agent: Agent) -> None:
     """Stop the agent and its recovery for good; what the channel holds stays on disk."""
-    service.disable(agent, _recovery(agent, "", 0))
+    service.disable(agent, _recovery(agent, None, 0))
 
 
 def is_listening(port: int, *, timeout_s: float = LISTEN_S) -> bool:
@@ -76,7 +74,7 @@ def is_listening(port: int, *, timeout_s: float = LISTEN_S) -> bool:
 
 def store(namenode: NameNode) -> Store:
     """Return HDFS, as the agent's user sees it."""
-    return Store(_web_url(namenode), user=USER)
+    return Store(_web_url(namenode), (namenode.host, namenode.port), user=USER)
 
 
 def smoke_test(agent: Agent, files: Store, port: int) -> float:
@@ -121,14 +119,14 @@ def _web_url(namenode: NameNode) -> str:
     return f"http://{namenode.host}:{namenode.web_port}"
 
 
-def _recovery(agent: Agent, url: str, open_for_s: int) -> service.Companion:
+def _recovery(agent: Agent, namenode: NameNode | None, open_for_s: int) -> service.Companion:
+    addresses = ["--web", _web_url(namenode), "--namenode", f"{namenode.host}:{namenode.port}"] if namenode else []
     return service.Companion(
         "recovery",
         f"Recovery of files of {agent.service} in HDFS",
         [
             "iot_charm.flume.recovery_daemon",
-            "--namenode",
-            url,
+            *addresses,
             "--unit",
             agent.name,
             "--service",

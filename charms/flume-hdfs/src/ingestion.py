@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from iot_charm.errors import IotCharmError
 from iot_charm.flume.boundaries import ends_whole
 from iot_charm.flume.hdfs import FILE_PREFIX, IN_USE_SUFFIX, ROOT, SMOKE_TEST
-from iot_charm.flume.store import Entry, Store
+from iot_charm.flume.store import Entry, Store, StoreError
 from iot_telemetry.accounting import Account
 from iot_telemetry.errors import MalformedReadingError
 from iot_telemetry.reading import Reading
@@ -88,10 +88,7 @@ class Ingestion:
     def _count(self, entry: Entry) -> None:
         if entry.name.endswith((".snappy", ".avro")):
             raise UnreadableFileError(f"{entry.path}: only text and gzip files can be counted here")
-        whole = entry.length and ends_whole(
-            entry.name, entry.length, lambda offset, size: self.files.read(entry.path, offset, size)
-        )
-        if not whole:
+        if not self._is_finished(entry):
             # Its writer lost HDFS; the recovery of the unit that wrote it will finish it.
             self.open_files += 1
             return
@@ -102,6 +99,15 @@ class Ingestion:
                 if needle in line:
                     self._add(line)
         self._counted.add(entry.path)
+
+    def _is_finished(self, entry: Entry) -> bool:
+        try:
+            return entry.length > 0 and ends_whole(
+                entry.name, entry.length, lambda offset, size: self.files.read(entry.path, offset, size)
+            )
+        except StoreError:
+            # The end of a file that lost its writer can't be read before HDFS has closed it.
+            return False
 
     def _add(self, line: bytes) -> None:
         if not line:

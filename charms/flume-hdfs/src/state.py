@@ -42,8 +42,8 @@ class FlumeHdfsConfig(CharmConfig):
 
     @property
     def open_for_s(self) -> int:
-        """Longest time that the agent keeps a file open: a generous bound."""
-        return self.roll_interval + 600 if self.roll_interval else 86400
+        """Longest time that the agent keeps a file open, with all its tries to close it: a generous bound."""
+        return self.roll_interval + 1200 if self.roll_interval else 86400
 
 
 class VerifyIngestion(BaseModel):

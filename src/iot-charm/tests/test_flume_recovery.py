@@ -38,7 +38,7 @@ class MemoryStore:
                 )
         return sorted(found.values(), key=lambda entry: entry.name)
 
-    def is_closed(self, path: str) -> bool:
+    def take(self, path: str) -> bool:
         self.held[path] = self.held.get(path, 0) - 1
         return self.held[path] < 0
 
@@ -68,8 +68,8 @@ class MemoryStore:
         self.modified += 1
 
 
-def recovery(store: Any, live: str = "now", unit: str = "flume-hdfs-0") -> Recovery:
-    return Recovery(store, root="/user/flume", unit=unit, live=lambda: live, open_for_s=0)
+def recovery(store: Any, live: str = "now", unit: str = "flume-hdfs-0", open_for_s: float = 0) -> Recovery:
+    return Recovery(store, root="/user/flume", unit=unit, live=lambda: live, open_for_s=open_for_s, clock=lambda: 1.0)
 
 
 def test_an_orphan_gets_its_final_name_without_its_torn_end():
@@ -107,6 +107,12 @@ def test_files_of_the_running_agent_and_of_others_are_left_alone(name: str):
     store = MemoryStore({f"{DAY}/{name}": TORN})
     recovery(store).run(0)
     assert store.files == {f"{DAY}/{name}": TORN}
+
+
+def test_a_file_that_the_agent_gave_up_on_is_an_orphan():
+    store = MemoryStore({f"{DAY}/_flume-hdfs-0.now.FlumeData.17.gz.tmp": WHOLE}, modified=-1)
+    recovery(store).run(-1000)
+    assert list(store.files) == [f"{DAY}/FlumeData.17.gz"]
 
 
 def test_the_last_file_of_a_stopped_agent_is_an_orphan():
@@ -181,7 +187,7 @@ def test_old_files_are_not_read():
 
 def test_one_file_that_hdfs_refuses_keeps_no_other_back():
     class Refusing(MemoryStore):
-        def is_closed(self, path: str) -> bool:
+        def take(self, path: str) -> bool:
             if "17" in path:
                 raise StoreError("refused")
             return True

@@ -67,7 +67,7 @@ class Hdfs:
 
     @property
     def store(self) -> Store:
-        return Store(f"http://127.0.0.1:{self.web_port}", user=USER)
+        return Store(f"http://127.0.0.1:{self.web_port}", ("127.0.0.1", self.port), user=USER)
 
     def live_datanodes(self) -> int | None:
         url = f"http://127.0.0.1:{self.web_port}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
@@ -124,11 +124,7 @@ class HdfsWriter(Agent):
         conf = directory / "hadoop"
         conf.mkdir(parents=True)
         (conf / "core-site.xml").write_text(site_xml({"fs.defaultFS": hdfs.uri}))
-        site = {
-            **hdfs_client_properties(1, 128 << 20),
-            "dfs.client.write.recover.lease.on.close.exception": True,
-        }
-        (conf / "hdfs-site.xml").write_text(site_xml(site))
+        (conf / "hdfs-site.xml").write_text(site_xml(hdfs_client_properties(1, 128 << 20)))
         wanted = HdfsAgent(
             unit=unit,
             hdfs_uri=hdfs.uri,

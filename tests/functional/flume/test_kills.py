@@ -11,7 +11,7 @@ from flume_chain import Broker, Hdfs, HdfsWriter, RabbitmqReader, Sender
 
 from iot_charm.flume import watchdog
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 MakeWriter = Callable[..., HdfsWriter]
 MakeReader = Callable[..., RabbitmqReader]
@@ -133,10 +133,10 @@ def test_hdfs_killed(
     sender.wait_for(50)
     sender.stop()
     wait_until(lambda: hdfs.live_datanodes() == 1, 90, "the DataNode to report again")
-    found = counted(ingestion, hdfs, sender, "hdfs", timeout=150)
-    seconds, published, cut = writer.recover()
+    seconds, published, cut = writer.recover(240)
     print(f"recovery: {seconds:.1f} s, {published} orphans published, {cut} torn files cut")
-    found.look()
+    found = counted(ingestion, hdfs, sender, "hdfs")
+    writer.recover()
     assert (found.distinct, found.malformed) == (sender.sent, 0)
     wait_until(lambda: _no_open_file(hdfs, "hdfs"), 60, "the last file to be finished")
     assert_only_finished_files(hdfs, "hdfs")

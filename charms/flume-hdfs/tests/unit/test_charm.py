@@ -48,7 +48,7 @@ def test_runs_the_agent_and_says_where_it_listens(
     assert agent.hdfs_uri == "hdfs://10.0.0.4:8020"
     assert (agent.unit, agent.batch_encoding, agent.roll_interval) == ("flume-hdfs-0", "gzip", 300)
     assert (agent.roll_size, agent.source_port) == (10_000_000, 4141)
-    assert settings["open_for_s"] == 900
+    assert settings["open_for_s"] == 1500
     told = out.get_relation(source.id).local_unit_data
     assert (told["port"], told["protocol"]) == ("4141", '"avro"')
     assert out.opened_ports == {testing.TCPPort(4141)}

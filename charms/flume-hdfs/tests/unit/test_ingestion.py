@@ -12,6 +12,7 @@ import charm
 import ingestion
 from ingestion import Ingestion, UnreadableFileError, listing, wait_for
 from iot_charm.flume import boundaries
+from iot_charm.flume.store import StoreError
 from iot_telemetry.reading import Reading
 
 DAY = "/user/flume/flume-rabbitmq/2026-11-24"
@@ -69,6 +70,17 @@ def test_a_torn_file_counts_as_open_until_it_is_mended(files: Any):
     files.files = {f"{DAY}/FlumeData.1.gz": members(batch(0, 10))}
     found.look()
     assert (found.distinct, found.open_files) == (10, 0)
+
+
+def test_a_file_that_cannot_be_read_yet_counts_as_open(files: Any, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> bytes:
+        raise StoreError("Cannot obtain block length")
+
+    files.files = {f"{DAY}/FlumeData.1.gz": members(batch(0, 10))}
+    monkeypatch.setattr(files, "read", refuse)
+    found = ingested(files)
+    found.look()
+    assert (found.distinct, found.open_files) == (0, 1)
 
 
 def test_lines_that_are_no_readings_are_counted_apart(files: Any):

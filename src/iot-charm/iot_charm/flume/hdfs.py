@@ -143,7 +143,9 @@ def _sink_basics() -> dict[str, str | int | bool]:
         "hdfs.useLocalTimeStamp": True,
         # The first call loads Hadoop's client, which takes seconds on a busy machine.
         "hdfs.callTimeout": 60000,
-        "hdfs.retryInterval": 10,
+        # Ten minutes for HDFS to come back; what is not closed and named by then is left to the recovery.
+        "hdfs.closeTries": 30,
+        "hdfs.retryInterval": 20,
         # Fewer copies than asked for, as while a DataNode is away, is no reason to begin another file.
         "hdfs.minBlockReplicas": 1,
     }

@@ -4,16 +4,18 @@ Two things leave such files. An agent that was killed leaves the file that it ha
 readers pass over. An agent that lost the DataNodes in mid-write gives the file its final name although it could not
 close it, and it may end in mid-batch.
 
-Either is brought to an end the same way: HDFS takes the file from its writer (:meth:`Store.is_closed`), the file is
+Either is brought to an end the same way: HDFS takes the file from its writer (:meth:`Store.take`), the file is
 cut behind its last whole unit (:mod:`iot_charm.flume.boundaries`), an empty one is deleted, and it gets its final
 name. What is cut off was never acknowledged: the channel still has it and the sink writes it again.
 
 A file in use is an orphan if its name carries this unit's name and another invocation of its service than the one
-that is running. The agent writes other files meanwhile, so it need not wait for this.
+that is running, or if it is older than any file that the agent should have open: the agent gives up on closing and
+renaming a file after some tries. The agent writes other files meanwhile, so it need not wait for this.
 """
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,15 +50,26 @@ class Recovery:
         live: returns the invocation of the agent that may be writing; empty if there is none.
         open_for_s: longest time that a file may be open; finished files that were last changed that long before
             ``since`` are known to be whole.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, store: Store, *, root: str, unit: str, live: Callable[[], str], open_for_s: float):
+    def __init__(
+        self,
+        store: Store,
+        *,
+        root: str,
+        unit: str,
+        live: Callable[[], str],
+        open_for_s: float,
+        clock: Callable[[], float] = time.time,
+    ):
         self._store = store
         self._root = root
         self._orphan = re.compile(
             rf"{re.escape(in_use_prefix(unit))}(?P<invocation>[^.]*)\.(?P<name>{FILE_PREFIX}\..*){IN_USE_SUFFIX}"
         )
         self._live = live
+        self._clock = clock
         self._open_for_ms = int(open_for_s * 1000)
         self._seen: dict[str, int] = {}
         """Directory -> its time of change when nothing in it was left to do."""
@@ -93,7 +106,8 @@ class Recovery:
                 continue
             orphan = self._orphan.fullmatch(entry.name)
             if orphan is not None:
-                is_live = orphan["invocation"] == live
+                is_young = entry.modified >= self._clock() * 1000 - self._open_for_ms
+                is_live = orphan["invocation"] == live and is_young
                 if not is_live and self._finish(entry.path, f"{day.path}/{orphan['name']}", done):
                     continue
             elif not entry.name.startswith(f"{FILE_PREFIX}.") or entry.modified < since:
@@ -114,13 +128,13 @@ class Recovery:
     def _finish(self, path: str, final: str, done: Pass) -> bool:
         """Close, cut and name a file; returns False if it needs another look."""
         try:
-            if not self._store.is_closed(path):
+            if not self._store.take(path):
                 done.pending.append(path)
                 return False
             length = self._store.length(path)
             if length and not self._is_whole(path, final, length):
                 length = self._cut(path, final, length, done)
-                if length and not self._store.is_closed(path):
+                if length and not self._store.take(path):
                     done.pending.append(path)
                     return False
             if not length:

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stdout, force=True)
     recovery = Recovery(
-        Store(options.namenode, user=options.user),
+        Store(options.web, options.namenode, user=options.user),
         root=options.root,
         unit=options.unit,
         live=lambda: live_invocation(options.service),
@@ -66,9 +66,15 @@ def _remembered(memory: Path) -> int:
         return 0
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Finish the files in HDFS that a Flume agent left unfinished.")
-    parser.add_argument("--namenode", required=True, metavar="URL", help="of the NameNode's web server")
+    parser.add_argument("--web", required=True, metavar="URL", help="of the NameNode's web server")
+    parser.add_argument("--namenode", required=True, type=_address, metavar="HOST:PORT", help="of the NameNode's RPC")
     parser.add_argument("--unit", required=True, help="the unit's name as a file name, as flume-hdfs-0")
     parser.add_argument("--service", required=True, help="the agent's systemd service")
     parser.add_argument("--memory", required=True, type=Path, metavar="FILE", help="where to note what was looked at")

@@ -1,4 +1,4 @@
-"""What recovery and accounting need of HDFS, over WebHDFS with the library ``hdfs``."""
+"""What recovery and accounting need of HDFS: over WebHDFS, with the library ``hdfs``, but for one call."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -9,9 +9,7 @@ from hdfs import HdfsError, InsecureClient
 from requests import RequestException, Session
 
 from iot_charm.errors import IotCharmError
-
-BEYOND_ANY_FILE = 1 << 62
-"""A length to truncate to that HDFS always refuses, and in refusing says whether the file has a writer."""
+from iot_charm.flume import lease
 
 
 class StoreError(IotCharmError):
@@ -45,12 +43,14 @@ class Store:
 
     Args:
         url: of the NameNode's web server.
+        namenode: host and port of the NameNode's RPC.
         user: to act as.
         timeout_s: for one answer.
     """
 
-    def __init__(self, url: str, *, user: str, timeout_s: float = 60):
+    def __init__(self, url: str, namenode: tuple[str, int], *, user: str, timeout_s: float = 60):
         self._url = url
+        self._namenode = namenode
         self._user = user
         self._session = Session()
         # The library has no types, and its methods lack `truncate`.
@@ -92,21 +92,21 @@ class Store:
         with _translated(path), self._client.read(path, chunk_size=size) as reader:
             yield from reader
 
-    def is_closed(self, path: str) -> bool:
-        """Tell whether nothing writes the file.
+    def take(self, path: str) -> bool:
+        """Take a file from whoever writes it.
 
-        Asking has HDFS take the file from a writer that has been silent for a minute (its lease's soft limit): it
-        agrees with the DataNodes on the length and closes the file, and a later question finds it closed.
+        HDFS agrees with the DataNodes on its length, which needs one of them to be there, and closes it.
+
+        Returns:
+            Whether the file is closed; else a later call will tell.
         """
-        reason = self._truncate(path, BEYOND_ANY_FILE)
-        if reason == "HadoopIllegalArgumentException":
-            return True
-        if reason in ("AlreadyBeingCreatedException", "RecoveryInProgressException"):
-            return False
-        raise StoreError(f"{path}: {reason}")
+        try:
+            return lease.recover(*self._namenode, path, user=self._user, timeout_s=self._timeout_s)
+        except lease.LeaseError as error:
+            raise StoreError(str(error)) from error
 
     def truncate(self, path: str, length: int) -> None:
-        """Cut a file; it is whole again once :meth:`is_closed` says so."""
+        """Cut a file that is closed; it is so again once :meth:`take` says so."""
         reason = self._truncate(path, length)
         if reason:
             raise StoreError(f"{path}: can't be cut to {length} bytes: {reason}")
