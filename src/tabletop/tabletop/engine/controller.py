@@ -4,7 +4,7 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tabletop.engine import (
     usersecrets,
 )
 from tabletop.engine import snapshot as snapshots
+from tabletop.engine.command import Call, Change
 from tabletop.engine.engine import ModelRunner
 from tabletop.engine.model import Machines, Model, NotFoundError, Settings
 from tabletop.engine.operation import Operation
@@ -34,16 +35,6 @@ _PLAIN = {
     "HOME": "/root",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-
-
-class Call:
-    """One request: where its progress goes, and whether somebody still waits for its answer."""
-
-    def __init__(
-        self, progress: Callable[[str], None] = lambda _: None, alive: Callable[[], bool] = lambda: True
-    ) -> None:
-        self.progress = progress
-        self.alive = alive
 
 
 class Controller:
@@ -355,26 +346,8 @@ class Controller:
     def _model(self, name: str) -> Model:
         return self._runner(name).model
 
-    def _changing(self, name: str) -> "_Change":
-        return _Change(self._runner(name))
-
-
-class _Change:
-    """One command on a model at a time; new units and machines get their agents when it is over."""
-
-    def __init__(self, runner: ModelRunner) -> None:
-        self._runner = runner
-
-    def __enter__(self) -> Model:
-        self._runner.model.command_lock.acquire()
-        return self._runner.model
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._runner.update()
-        finally:
-            self._runner.model.command_lock.release()
+    def _changing(self, name: str) -> Change:
+        return Change(self._runner(name))
 
 
 def _task_id(text: str | int) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
-from tabletop.engine.controller import Call, Controller
+from tabletop.engine.command import Call
+from tabletop.engine.controller import Controller
 from tabletop.engine.model import NotFoundError
 from tabletop.engine.sockets import Listener
 from tabletop.errors import TabletopError

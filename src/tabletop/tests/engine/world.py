@@ -13,7 +13,8 @@ from typing import Any
 
 from host_machines import HostMachines
 
-from tabletop.engine.controller import Call, Controller
+from tabletop.engine.command import Call
+from tabletop.engine.controller import Controller
 from tabletop.engine.model import Settings
 
 CHARMS = Path(__file__).parent / "charms"
