@@ -101,9 +101,8 @@ def run(
     """
     identifier = find(connection, name)
     paragraphs = connection.paragraphs(identifier)
-    # A process that an earlier run left has that run's variables and Spark session.
-    for interpreter in sorted({_interpreter(paragraph) for paragraph in paragraphs} & {"python"}):
-        connection.restart_interpreter(interpreter)
+    # A process that is there already has another run's variables and Spark session.
+    connection.restart_interpreter("python")
     ended: list[ParagraphRun] = []
     problem = ""
     for number, paragraph in enumerate(paragraphs, start=1):
@@ -120,9 +119,8 @@ def run(
             problem = f"paragraph {number} ({title}) ended {result.status}"
             break
     executed, html = render(connection, name)
-    if problem:
-        # What it left running would hold the cluster's memory.
-        connection.restart_interpreter("python")
+    # What it left running would hold memory, here and on the cluster.
+    connection.restart_interpreter("python")
     if problem and len(executed.paragraphs) > len(ended):
         problem += _why(executed.paragraphs[len(ended) - (1 if ended and ended[-1].status != "FINISHED" else 0)])
     return Outcome(tuple(ended), None if problem else executed.count(), html, problem)
@@ -196,11 +194,6 @@ def _exported(connection: Server, identifier: str) -> tuple[note.Paragraph, ...]
 def _why(paragraph: note.Paragraph) -> str:
     lines = [line for output in paragraph.outputs for line in output.data.splitlines() if line.strip()]
     return f": {lines[-1].strip()[:300]}" if lines else ""
-
-
-def _interpreter(paragraph: dict[str, Any]) -> str:
-    first = str(paragraph.get("text") or "").split(maxsplit=1)
-    return first[0].removeprefix("%") if first else ""
 
 
 def _brought() -> dict[str, str]:

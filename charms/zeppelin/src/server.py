@@ -40,7 +40,15 @@ class Server:
     def __init__(self, url: str, user: str, password: str) -> None:
         self._url = url
         self._session = requests.Session()
-        self._call("POST", "login", data={"userName": user, "password": password})
+        try:
+            self._call("POST", "login", data={"userName": user, "password": password})
+        except ZeppelinError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; the server forgets the log-in after a while."""
+        self._session.close()
 
     def version(self) -> str:
         """Return the server's version."""

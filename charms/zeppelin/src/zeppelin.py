@@ -21,8 +21,9 @@ from iot_charm.users import ensure_system_user
 logger = logging.getLogger(__name__)
 
 USER = "zeppelin"
-HOME, SPARK_HOME = Path("/opt/zeppelin"), Path("/opt/spark")
-LIBRARY = Path("/opt/iot-lake")
+PREFIX = Path("/opt")
+HOME, SPARK_HOME = PREFIX / "zeppelin", PREFIX / "spark"
+LIBRARY = PREFIX / "iot-lake"
 """Holds the package iot_lake, for the notebooks."""
 CONF, HADOOP_CONF, SPARK_CONF = (Path("/etc/zeppelin") / name for name in ("conf", "hadoop", "spark"))
 DATA, LOGS = Path("/var/lib/zeppelin"), Path("/var/log/zeppelin")
@@ -95,7 +96,7 @@ def forget_installation() -> None:
     """Remove what :func:`install` unpacked, so that it unpacks anew."""
     services.stop(SERVICE)
     for name in ("zeppelin", "spark"):
-        link = Path("/opt") / name
+        link = PREFIX / name
         if link.is_symlink():
             remove(link.resolve())
         remove(link)

@@ -32,4 +32,5 @@ def load_config(charm: ops.CharmBase, model: type[Config]) -> Config:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = ".".join(str(part) for part in first["loc"]) or "config"
-        raise InvalidConfigError(f"{option}={first['input']!r}: {first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise InvalidConfigError(f"{option}={first['input']!r}: {reason}") from error
