@@ -123,7 +123,7 @@ class Mosquitto(Daemon):
         users: Mapping[str, str],
         acl: str,
         *,
-        extra: str = "max_inflight_messages 2000\nmax_queued_messages 0\n",
+        extra: str = "max_inflight_messages 2000\nmax_queued_messages 1000000000\n",
     ):
         self.port = free_port()
         directory.mkdir(parents=True, exist_ok=True)

@@ -59,13 +59,15 @@ password_file {PASSWORDS}
 acl_file {ACL}
 
 # The relay's session outlives its connection, and nothing is dropped while it is away: neither by number nor by size.
-max_queued_messages 0
+# Not 0, which means no bound as well: mosquitto 2.0.11 then disconnects a client for a topic that it may not write on.
+max_queued_messages 1000000000
 max_queued_bytes 0
 # Messages that may be on their way to the relay (or from a node) without an acknowledgement.
 max_inflight_messages 2000
 max_inflight_bytes 0
-# The relay reads no larger one.
-message_size_limit 262144
+# A larger packet ends the connection. The relay reads payloads of up to 256 KiB and makes dead letters of those between;
+# message_size_limit instead would have them acknowledged and dropped.
+max_packet_size 1048576
 # The queue is written at a stop, and so often (s) for the case of a power cut.
 autosave_interval 10
 """
