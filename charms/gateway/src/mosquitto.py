@@ -65,8 +65,8 @@ max_queued_bytes 0
 # Messages that may be on their way to the relay (or from a node) without an acknowledgement.
 max_inflight_messages 2000
 max_inflight_bytes 0
-# A larger packet ends the connection. The relay reads payloads of up to 256 KiB and makes dead letters of those between;
-# message_size_limit instead would have them acknowledged and dropped.
+# A larger packet ends the connection; message_size_limit would have it acknowledged and dropped. The relay reads
+# payloads of up to 256 KiB and makes dead letters of those between.
 max_packet_size 1048576
 # The queue is written at a stop, and so often (s) for the case of a power cut.
 autosave_interval 10

@@ -37,7 +37,7 @@ class OutboxConfig(_Section):
     plugin: str = "disk"
     directory: Path = Path("/var/lib/iot-gateway/outbox")
     max_bytes: int = Field(default=2**30, ge=2**20)
-    dead_letters_max_bytes: int = Field(default=64 * 2**20, ge=2**20)
+    dead_letters_max_bytes: int = Field(default=64 * 2**20, ge=8 * 2**20)
     segment_bytes: int = Field(default=8 * 2**20, ge=2**16)
 
     def lane(self, max_bytes: int) -> dict[str, Any]:

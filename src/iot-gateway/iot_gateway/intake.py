@@ -11,7 +11,9 @@ from iot_telemetry import MalformedPayloadError, senml
 from iot_telemetry.reading import line
 
 MAX_PAYLOAD = 256 * 1024
-"""Bytes; also the limit that the charm gives the broker at the gateway, so that a larger one is refused there."""
+"""Bytes; a larger payload is a dead letter."""
+MAX_KEPT = 2**20
+"""Bytes of a payload that a dead letter keeps; the charm has the broker at the gateway refuse a larger one."""
 HIGH_WATER = 4 * 2**20
 """Bytes of payload that may wait for the disk; above it listeners are told to pause."""
 
@@ -39,7 +41,7 @@ class RelayIntake(Intake):
         except MalformedPayloadError as error:
             self.malformed += 1
             committer = self.dead_letters
-            lines = [DeadLetter(error.reason, topic, now, payload[:MAX_PAYLOAD]).to_line()]
+            lines = [DeadLetter(error.reason, topic, now, payload[:MAX_KEPT]).to_line()]
         committer.add(lines, len(payload), source, token)
         if node == NODE:
             self._follow(committer, payload, now)
@@ -51,9 +53,7 @@ class RelayIntake(Intake):
         if not node:
             raise MalformedPayloadError("the topic names no node")
         if len(payload) > MAX_PAYLOAD:
-            raise MalformedPayloadError(
-                f"{len(payload)} bytes, at most {MAX_PAYLOAD} are allowed; the rest is not kept"
-            )
+            raise MalformedPayloadError(f"{len(payload)} bytes, at most {MAX_PAYLOAD} are allowed")
         site, gateway = self.site, self.gateway
         lines: list[bytes] = []
         for name, measured, unit, value, text, flag, seq in senml.decode(payload, now):

@@ -148,5 +148,5 @@ def test_users_come_and_go_without_a_connection_being_dropped(broker: Broker, co
 
 def test_a_payload_beyond_the_limit_ends_the_connection(broker: Broker, connect: Any):
     node = connect("node-1", "password-1")
-    node.client.publish("telemetry/node-1", b"x" * 262_145, qos=1)
+    node.client.publish("telemetry/node-1", b"x" * 1_048_576, qos=1)
     assert node.lost.wait(5)
