@@ -77,8 +77,8 @@ def kill_in_mid_run(juju: jubilant.Juju, run: chain.RunAction, unit: str, servic
     ("unit", "service"),
     [
         ("gateway/0", "iot-gateway"),
-        ("flume-rabbitmq/0", "flume-flume-rabbitmq-0"),
-        ("flume-hdfs/0", "flume-flume-hdfs-0"),
+        ("flume-rabbitmq/0", "flume-rabbitmq-0"),
+        ("flume-hdfs/0", "flume-hdfs-0"),
         ("rabbitmq/0", "rabbitmq-server"),
     ],
 )
@@ -112,6 +112,6 @@ def test_a_value_out_of_range_blocks_and_the_last_good_one_keeps_running(juju: j
     message = blocked.apps["flume-hdfs"].units["flume-hdfs/0"].workload_status.message
     assert "roll_interval" in message
     assert "-5" in message
-    juju.exec("systemctl is-active flume-flume-hdfs-0", unit="flume-hdfs/0")
+    juju.exec("systemctl is-active flume-hdfs-0", unit="flume-hdfs/0")
     juju.config("flume-hdfs", {"roll_interval": 15})
     juju.wait(jubilant.all_active, timeout=60)
