@@ -74,7 +74,80 @@ class Ingestion:
         """Readings missing in between."""
         return sum(report.lost for report in self._account.report().values())
 
-    @dataclass
+    def listing(self, lines: int = 10) -> str:
+        """Return the end of what ``hadoop fs -ls -R`` prints for the event directories."""
+        listed: list[str] = []
+        for directory in self.event_dirs or self._all_event_dirs():
+            listed += listing(self.files, f"{ROOT}/{directory}")
+            listed = listed[-lines:]
+        return "\n".join(listed)
+
+    def _all_event_dirs(self) -> list[str]:
+        return [entry.name for entry in self.files.list(ROOT) if entry.is_directory and entry.name != SMOKE_TEST]
+
+    def _count(self, entry: Entry) -> None:
+        if entry.name.endswith((".snappy", ".avro")):
+            raise UnreadableFileError(f"{entry.path}: only text and gzip files can be counted here")
+        if not self._is_finished(entry):
+            # Its writer lost HDFS; the recovery of the unit that wrote it will finish it.
+            self.open_files += 1
+            return
+        chunks = self.files.chunks(entry.path, size=1 << 20)
+        needle = f'"node":"{self.node}"'.encode() if self.node else b""
+        for lines in _lines(_gunzipped(chunks) if entry.name.endswith(".gz") else chunks):
+            for line in lines:
+                if needle in line:
+                    self._add(line)
+        self._counted.add(entry.path)
+
+    def _is_finished(self, entry: Entry) -> bool:
+        try:
+            return entry.length > 0 and ends_whole(
+                entry.name, entry.length, lambda offset, size: self.files.read(entry.path, offset, size)
+            )
+        except StoreError:
+            # The end of a file that lost its writer can't be read before HDFS has closed it.
+            return False
+
+    def _add(self, line: bytes) -> None:
+        if not line:
+            return
+        try:
+            reading = Reading.from_line(line)
+        except MalformedReadingError:
+            self.malformed += 1
+            return
+        if not self.node or reading.node == self.node:
+            self._account.add(reading)
+
+
+def wait_for(
+    ingestion: Ingestion, sent: int, *, timeout_s: float, progress: Callable[[str], None], pause_s: float = POLL_S
+) -> None:
+    """Look until all that was sent is there or the time is over.
+
+    Args:
+        ingestion: what looks.
+        sent: readings to wait for; negative: look once.
+        timeout_s: longest time to wait.
+        progress: is told when something came.
+        pause_s: between two looks.
+    """
+    deadline = time.monotonic() + timeout_s
+    before = -1
+    while True:
+        ingestion.look()
+        found = ingestion.distinct
+        if found != before:
+            of = f" of {sent}" if sent >= 0 else ""
+            progress(f"{found}{of} readings are in HDFS, {ingestion.open_files} files are still open")
+            before = found
+        if sent < 0 or found >= sent or time.monotonic() >= deadline:
+            return
+        time.sleep(pause_s)
+
+
+@dataclass
 class _Widths:
     """Of the columns of a listing; like Hadoop's they only ever grow, directory by directory."""
 
@@ -83,6 +156,7 @@ class _Widths:
     length: int = 10
 
     def grow(self, entries: Sequence[Entry]) -> None:
+        """Make room for these entries."""
         self.owner = max(self.owner, *(len(entry.owner) for entry in entries))
         self.group = max(self.group, *(len(entry.group) for entry in entries))
         self.length = max(self.length, *(len(str(entry.length)) for entry in entries))
