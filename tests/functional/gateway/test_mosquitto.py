@@ -72,6 +72,12 @@ class Client:
     def accepted(self) -> bool:
         return not self.answers[0].is_failure
 
+    def subscribe(self, topics: str) -> None:
+        subscribed = threading.Event()
+        self.client.on_subscribe = lambda *_: subscribed.set()
+        self.client.subscribe(topics, 1)
+        assert subscribed.wait(10), "no answer to the subscription"
+
     def publish(self, topic: str) -> None:
         self.client.publish(topic, b"x", qos=1).wait_for_publish(5)
 
@@ -122,8 +128,8 @@ def test_a_node_writes_below_its_own_topic_and_reads_nothing(broker: Broker, con
         connect("node-1", "password-1"),
         connect("node-2", "password-2"),
     )
-    relay.client.subscribe("telemetry/#", 1)
-    spy.client.subscribe("#", 1)
+    relay.subscribe("telemetry/#")
+    spy.subscribe("#")
     for topic in ("telemetry/node-2", "telemetry/node-1/temperature", "other/node-1", "telemetry", "telemetry/node-1"):
         node.publish(topic)
     wait_until(lambda: "telemetry/node-1" in relay.got, 5, "the last message")
@@ -134,7 +140,7 @@ def test_a_node_writes_below_its_own_topic_and_reads_nothing(broker: Broker, con
 def test_users_come_and_go_without_a_connection_being_dropped(broker: Broker, connect: Any):
     first, second = connect("node-1", "password-1"), connect("node-2", "password-2")
     relay = connect("iot-gateway", "relay-password")
-    relay.client.subscribe("telemetry/#", 1)
+    relay.subscribe("telemetry/#")
     broker.write({"iot-gateway": "relay-password", "node-1": "password-1", "node-3": "password-3"})
     broker.signal(signal.SIGHUP)
     wait_until(lambda: connect("node-3", "password-3").accepted, 5, "the new user accepted")
