@@ -23,11 +23,13 @@ _REBOOT = 133
 """What systemd-nspawn exits with, under --keep-unit, when the machine wants to be booted again."""
 
 # On a host without systemd this stands by to boot a machine again that reboots. It waits in a control group beside
-# the manager's: version 2 allows no process in a group that has others below it.
+# the manager's: version 2 allows no process in a group that has others below it. What is left in the manager's once it
+# has ended is ended too (as systemd does, on a host that has it).
 _WATCHER = f"""\
 echo 0 >"$1/cgroup.procs" || exit 1
-shift
-while "$@"; [ $? -eq {_REBOOT} ]; do :; done
+manager=$2
+shift 2
+while "$@"; status=$?; echo 1 >"$manager/cgroup.kill"; [ $status -eq {_REBOOT} ]; do :; done
 """
 
 _ENVIRONMENT = {
@@ -123,8 +125,8 @@ def launch(boot: Boot, hierarchies: Hierarchies) -> None:
     hierarchies.make(f"{cgroup(boot.unit)}/watcher")
     groups = " ".join(map(str, hierarchies.make(f"{cgroup(boot.unit)}/manager")))
     starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, *boot.argv()]
-    watched = str(hierarchies.unified / cgroup(boot.unit) / "watcher")
-    watcher = ["setsid", "/bin/sh", "-c", _WATCHER, "sh", watched, *starter]
+    own = hierarchies.unified / cgroup(boot.unit)
+    watcher = ["setsid", "/bin/sh", "-c", _WATCHER, "sh", str(own / "watcher"), str(own / "manager"), *starter]
     # The shell ends at once, so that the watcher belongs to the host's first process and not to this one.
     run(
         ["/bin/sh", "-c", 'log=$1; shift; exec </dev/null >>"$log" 2>&1; "$@" &', "sh", str(boot.log), *watcher],

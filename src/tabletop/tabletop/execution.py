@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,13 @@ while shift; count=$((count - 1)); [ "$count" -gt 0 ]; do echo 0 2>/dev/null >"$
 unset PWD OLDPWD
 exec "$@"
 """
+# Starts the program as a child: only a child comes into the machine's namespace of process ids. nsenter could do so
+# itself, but it stops when its child is stopped, as every process is while a machine goes down; then nobody takes note
+# of the child's end, without which the kernel does not let the machine's first process go. A shell waits on.
+_WAIT = 'unset PWD OLDPWD; "$@"; exit $?'
 _PARENT = "tabletop"
+_GRACE = 60.0
+"""Seconds that a new group is left alone."""
 _counter = itertools.count()
 
 
@@ -41,7 +48,8 @@ def command(
     """
     directories = [_execution_group(groups.unified), *dict.fromkeys(groups.v1.values())]
     line = ["/bin/sh", "-c", _ENTER, "sh", str(len(directories)), *map(str, directories)]
-    line += [_program("nsenter"), f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"]
+    line += [_program("nsenter"), f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+    line += ["--no-fork", "--", "/bin/sh", "-c", _WAIT, "sh"]
     if user != "root":
         line += ["setpriv", f"--reuid={user}", f"--regid={_primary_group(passwd, user)}", "--init-groups", "--"]
     if cwd != "/" or "PWD" in env:
@@ -53,19 +61,26 @@ def _execution_group(machine: Path) -> Path:
     """A new group of the machine for one program and all that it starts.
 
     Below the machine's own root group, so that tools inside see a path that exists for them, and under a name that
-    is no unit's, so that the machine's systemd leaves it alone. Older ones that are empty go.
+    is no unit's, so that the machine's systemd leaves it alone.
     """
     parent = machine / _PARENT
-    if parent.is_dir():
-        for old in parent.iterdir():
-            if old.is_dir() and not _owner_is_alive(old.name):
-                with contextlib.suppress(OSError):
-                    old.rmdir()
+    _remove_empty(parent)
     stat = read_stat(os.getpid())
     started = 0 if stat is None else stat.started
     group = parent / f"{os.getpid()}-{started}-{next(_counter)}"
     group.mkdir(parents=True)
     return group
+
+
+def _remove_empty(parent: Path) -> None:
+    """Remove the groups of programs that have ended; the kernel keeps those that still hold a process."""
+    latest = time.time() - _GRACE
+    with contextlib.suppress(FileNotFoundError), os.scandir(parent) as entries:
+        for entry in entries:
+            # A young one may be empty because its program has yet to enter it.
+            with contextlib.suppress(OSError):
+                if entry.is_dir() and entry.stat().st_mtime < latest:
+                    Path(entry.path).rmdir()
 
 
 def _owner_is_alive(name: str) -> bool:
@@ -91,7 +106,7 @@ def end_abandoned(machine: Path) -> int:
     for group in parent.iterdir() if parent.is_dir() else ():
         if not group.is_dir() or _owner_is_alive(group.name):
             continue
-        # The nsenter that waits for the program is in its group, but not in the machine's namespace of process ids.
+        # The shell that waits for the program is in its group, but not in the machine's namespace of process ids.
         if any(len(namespace_pids(pid)) == 1 for pid in processes(group)):
             (group / "cgroup.kill").write_text("1")
             ended += 1

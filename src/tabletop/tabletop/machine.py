@@ -92,7 +92,7 @@ class Machines(RunningMachines):
         return self.get(name)
 
     def _take_index(self, index: int | None) -> int:
-        taken = {machine.index: machine.name for machine in map(self._store.find, self.names()) if machine is not None}
+        taken = {machine.index: machine.name for machine in self._store.all()}
         if index is None:
             return self._network.allocate(taken)
         if index in taken:

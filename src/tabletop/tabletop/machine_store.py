@@ -1,7 +1,9 @@
 """What is on disk of every machine: what it was made as, and where its files are."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,10 @@ _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 
 class NoSuchMachineError(TabletopError):
     """There is no machine of this name."""
+
+
+class SpoiltRecordError(TabletopError):
+    """What is on disk of a machine can't be read."""
 
 
 class NotRunningError(TabletopError):
@@ -64,11 +70,15 @@ class MachineStore:
 
         Raises:
             NoSuchMachineError: there is none of this name.
+            SpoiltRecordError: its record can't be read.
         """
+        file = self.directory(name) / "machine.json"
         try:
-            return Machine.from_json((self.directory(name) / "machine.json").read_text())
+            return Machine.from_json(file.read_text())
         except FileNotFoundError as error:
             raise NoSuchMachineError(f"There is no machine {name}.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise SpoiltRecordError(f"{file} is spoilt ({error}): destroy the machine {name}.") from error
 
     def find(self, name: str) -> Machine | None:
         """What a machine was made as, or None if there is none of this name."""
@@ -76,6 +86,14 @@ class MachineStore:
             return self.get(name)
         except NoSuchMachineError:
             return None
+
+    def all(self) -> list[Machine]:
+        """Every machine whose record can be read, by its number."""
+        machines: list[Machine] = []
+        for name in self.names():
+            with contextlib.suppress(NoSuchMachineError, SpoiltRecordError):
+                machines.append(self.get(name))
+        return sorted(machines, key=lambda machine: machine.index)
 
     def save(self, machine: Machine) -> None:
         """Record a machine, as a whole or not at all.
@@ -86,7 +104,10 @@ class MachineStore:
         directory = self.directory(machine.name)
         directory.mkdir(parents=True, exist_ok=True)
         draft = directory / "machine.json.new"
-        draft.write_text(machine.to_json())
+        with draft.open("w") as file:
+            file.write(machine.to_json())
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(directory / "machine.json")
 
     def directory(self, name: str) -> Path:
@@ -111,5 +132,4 @@ class MachineStore:
 
     def addresses(self) -> dict[str, str]:
         """Every machine's address, by name."""
-        machines = [machine for machine in map(self.find, self.names()) if machine is not None]
-        return {machine.name: machine.address for machine in sorted(machines, key=lambda machine: machine.index)}
+        return {machine.name: machine.address for machine in self.all()}

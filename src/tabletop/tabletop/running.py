@@ -48,7 +48,8 @@ class RunningMachines:
     ) -> "subprocess.Popen[Any]":
         """Start a program in a running machine.
 
-        The result stands for the program: it ends when the program does, with its exit status. It leads a process
+        The result stands for the program: it ends when the program does, with its exit status (128 and the signal's
+        number for one that a signal ended). It leads a process
         group of its own (with ``new_session``), so ``os.killpg(result.pid, ...)`` reaches the program and what it
         started, while killing the result alone would leave the program running.
 

@@ -106,7 +106,7 @@ class TestPrograms:
         assert out(machines, pair[0], "id", "-gn", user="nobody") == "nogroup"
         assert machines.run(pair[0], ["cat"], input="taken in").stdout == "taken in"
         assert machines.run(pair[0], ["sh", "-c", "exit 7"]).returncode == 7
-        assert machines.run(pair[0], ["sh", "-c", "kill -9 $$"]).returncode == -signal.SIGKILL
+        assert machines.run(pair[0], ["sh", "-c", "kill -9 $$"]).returncode == 128 + signal.SIGKILL
         assert machines.run(pair[0], ["no-such-program"]).returncode == 127
         with pytest.raises(TabletopError, match="has no user nemo"):
             machines.run(pair[0], ["true"], user="nemo")
@@ -144,6 +144,23 @@ class TestPrograms:
         # What an earlier program had left in the background, and nobody waited for, is still there.
         assert out(machines, pair[0], "pgrep", "-fa", "^sleep 98[45]").split()[1:] == ["sleep", "984"]
         out(machines, pair[0], "pkill", "-f", "^sleep 984")
+
+    def test_ended_ones_leave_no_groups(
+        self, machines: Machines, paths: Paths, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        identity = ProcessIdentity.load(paths.machines / pair[0] / "process")
+        leader = identity and identity.leader()
+        assert leader is not None
+        groups = Hierarchies.of_host().groups_of(leader)
+        assert groups is not None
+        parent = groups.of_machine().unified / "tabletop"
+        for _ in range(5):
+            machines.run(pair[0], ["true"])
+        assert len([path for path in parent.iterdir() if path.is_dir()]) >= 5
+        monkeypatch.setattr("tabletop.execution._GRACE", 0.0)
+        time.sleep(0.1)
+        machines.run(pair[0], ["true"])
+        assert len([path for path in parent.iterdir() if path.is_dir()]) <= 2
 
     def test_it_costs_little(self, machines: Machines, pair: Pair) -> None:
         took: list[float] = []
@@ -220,13 +237,21 @@ def test_files_and_address_outlast_a_stop(machines: Machines, pair: Pair) -> Non
 def test_a_reboot_from_inside(machines: Machines, pair: Pair) -> None:
     name = pair[1]
     boot = out(machines, name, "cat", "/proc/sys/kernel/random/boot_id")
-    machines.run(name, ["systemctl", "reboot"])
+    with machines.popen(name, ["sleep", "983"]) as waiting:
+        machines.run(name, ["systemctl", "reboot"], timeout=30)
+        # It ends with the machine, and whoever waits for it learns of that.
+        try:
+            assert waiting.wait(30) != 0
+        finally:
+            waiting.kill()
     deadline = time.monotonic() + 30
     while True:
         assert time.monotonic() < deadline
         time.sleep(0.1)
         with contextlib.suppress(NotRunningError):
-            done = machines.run(name, ["sh", "-c", "systemctl is-system-running; cat /proc/sys/kernel/random/boot_id"])
+            done = machines.run(
+                name, ["sh", "-c", "systemctl is-system-running; cat /proc/sys/kernel/random/boot_id"], timeout=30
+            )
             if done.stdout.startswith("running") and boot not in done.stdout:
                 break
     machines.run(name, ["ping", "-c", "1", "-W", "5", pair[0]], check=True)
