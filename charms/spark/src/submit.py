@@ -158,8 +158,12 @@ def _tail(output: "IO[str]") -> str:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    telling = [line.strip() for line in lines if re.search(r"Exception|Error|ERROR", line)]
-    return (telling or [line.strip() for line in lines if line.strip()] or ["it wrote nothing"])[-1][:400]
+    """Find the line that tells most: the end of a traceback, else an error in the log, else the last line."""
+    said = [line.strip() for line in lines if line.strip() and not re.search(r" (INFO|WARN) ", line)]
+    for telling in (r"^(Caused by: )?[\w.]+(Error|Exception)\b", r"Exception|ERROR"):
+        if found := [line for line in said if re.search(telling, line)]:
+            return found[-1][:400]
+    return (said or ["it wrote nothing"])[-1][:400]
 
 
 def is_local_file(job: str) -> bool:

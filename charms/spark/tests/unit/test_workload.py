@@ -181,9 +181,21 @@ def test_a_job_is_followed_to_its_end(spark_submit):
     assert told == [f"application_17_0001 is {state}" for state in ("ACCEPTED", "RUNNING", "FINISHED")]
 
 
-def test_a_failed_job_names_its_reason(spark_submit):
-    spark_submit('echo out; echo "INFO x" >&2; echo "java.io.IOException: broken" >&2; echo bye >&2; exit 3')
-    with pytest.raises(submit.SubmitError, match=r"exit code 3\): java.io.IOException: broken") as caught:
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            ["INFO x", "java.io.IOException: broken", "26/11/24 INFO Handler: Exception is handled"],
+            "java.io.IOException",
+        ),
+        (["Traceback:", "  File x", "ValueError: bad", "26/11/24 INFO C: bye"], "ValueError: bad"),
+        (["26/11/24 ERROR Client: refused", "26/11/24 INFO C: bye"], "26/11/24 ERROR Client: refused"),
+        (["no such option", "26/11/24 INFO C: bye"], "no such option"),
+    ],
+)
+def test_a_failed_job_names_its_reason(spark_submit, log, reason):
+    spark_submit("echo out; " + "; ".join(f'echo "{line}" >&2' for line in log) + "; exit 3")
+    with pytest.raises(submit.SubmitError, match=rf"exit code 3\): {reason}") as caught:
         run("job.py")
     assert caught.value.run.output == "out\n"
 
