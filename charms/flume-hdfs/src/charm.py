@@ -160,7 +160,7 @@ class FlumeHdfsCharm(ops.CharmBase):
     def _on_start_flume(self, event: ops.ActionEvent) -> None:
         if self._is_configured(event):
             service.start(self._agent)
-            event.set_results({"outcome": f"{self._agent.service} is started"})
+            self._report_listening(event, "started")
 
     def _on_stop_flume(self, event: ops.ActionEvent) -> None:
         if self._is_configured(event):
@@ -170,7 +170,20 @@ class FlumeHdfsCharm(ops.CharmBase):
     def _on_restart_flume(self, event: ops.ActionEvent) -> None:
         if self._is_configured(event):
             service.restart(self._agent)
-            event.set_results({"outcome": f"{self._agent.service} is restarted"})
+            self._report_listening(event, "restarted")
+
+    def _report_listening(self, event: ops.ActionEvent, done: str) -> None:
+        try:
+            port = State.from_charm(self).config.source_port
+        except IotCharmError as error:
+            event.fail(str(error))
+            return
+        if flume_hdfs.is_listening(port):
+            event.set_results({"outcome": f"{self._agent.service} is {done} and listens on port {port}"})
+        else:
+            event.fail(
+                f"{self._agent.service} does not listen on port {port}; see: journalctl -u {self._agent.service}"
+            )
 
     def _is_configured(self, event: ops.ActionEvent) -> bool:
         if service.is_configured(self._agent):

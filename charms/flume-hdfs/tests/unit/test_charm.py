@@ -175,8 +175,16 @@ def test_a_stopped_agent_stays_stopped(context: Context, state: testing.State, f
     out = context.run(context.on.config_changed(), replace(running, config={"heap": 600}))
     assert not flume.running
     assert out.unit_status == ops.BlockedStatus("Stopped by an action; run start-flume to go on")
-    context.run(context.on.action("restart-flume"), running)
+    context.run(context.on.action("start-flume"), running)
+    assert context.action_results == {"outcome": "flume-hdfs-0 is started and listens on port 4141"}
     assert flume.running
+
+
+def test_an_agent_that_does_not_come_back(context: Context, state: testing.State, flume: Any):
+    running = context.run(context.on.config_changed(), state)
+    flume.deaf = True
+    with pytest.raises(testing.ActionFailed, match="does not listen on port 4141"):
+        context.run(context.on.action("restart-flume"), running)
 
 
 @pytest.mark.parametrize("action", ["start-flume", "stop-flume", "restart-flume", "smoke-test", "verify-ingestion"])

@@ -1,5 +1,6 @@
 """What recovery and accounting need of HDFS: over WebHDFS, with the library ``hdfs``, but for one call."""
 
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from requests import RequestException, Session
 
 from iot_charm.errors import IotCharmError
 from iot_charm.flume import lease
+
+# It reports every request at INFO.
+logging.getLogger("hdfs").setLevel(logging.WARNING)
 
 
 class StoreError(IotCharmError):
