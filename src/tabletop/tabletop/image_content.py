@@ -13,7 +13,6 @@ PACKAGES_MOUNT = "/var/cache/apt/tabletop"
 _MASKED = (
     "getty.target",
     "console-getty.service",
-    "systemd-logind.service",
     "systemd-networkd.service",
     "systemd-resolved.service",
     "systemd-timesyncd.service",
@@ -115,6 +114,10 @@ def furnish(root: Path, recipe: Recipe) -> None:
             _write(target, content, mode=0o600 if "/auth.conf" in path else 0o644)
     _trust(root, recipe)
     run(["systemctl", f"--root={root}", "mask", *_MASKED])
+    # Nobody logs in: it starts when something asks for it, not at every boot.
+    wanted = root / "etc/systemd/system/multi-user.target.wants/systemd-logind.service"
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    wanted.symlink_to("/dev/null")
     run(["systemctl", f"--root={root}", "set-default", "multi-user.target"])
     run(["chroot", str(root), "debconf-set-selections"], stdin="debconf debconf/frontend select Noninteractive\n")
     for package in (root / "var/cache/apt/archives").glob("*.deb"):
