@@ -1,10 +1,11 @@
 """What the charm knows: its options, its address and what the other ends of its relations published."""
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
 import ops
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.interfaces.databag import first_unit
@@ -20,12 +21,25 @@ USER = "zeppelin"
 """On this machine and in HDFS."""
 
 
+LEAST_MB, MOST_MB = 512, 1024 * 1024
+"""Of a driver's heap; Spark refuses less than 450 MiB."""
+
+
 class ZeppelinConfig(CharmConfig):
     """Options."""
 
     server_heap: int = Field(ge=256, le=65536)
     interpreter_heap: int = Field(ge=128, le=65536)
-    driver_memory: str = Field(pattern=r"^(|(51[2-9]|5[2-9]\d|[6-9]\d\d|\d{4,6})m|[1-9]\d{0,3}g)$")
+    driver_memory: str
+
+    @field_validator("driver_memory")
+    @classmethod
+    def _check_memory(cls, value: str) -> str:
+        match = re.fullmatch(r"(\d{1,7})([mg])", value)
+        megabytes = int(match[1]) * (1024 if match[2] == "g" else 1) if match else 0
+        if value and not LEAST_MB <= megabytes <= MOST_MB:
+            raise ValueError("must be empty, or a number with m or g, 512m to 1024g")
+        return value
 
 
 TUTORIAL = "Zeppelin Flume/HDFS Tutorial"

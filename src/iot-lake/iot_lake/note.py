@@ -41,6 +41,8 @@ class Paragraph:
     finished: datetime | None
     outputs: tuple[Output, ...]
     shows_code: bool = True
+    forms: tuple[tuple[str, str], ...] = ()
+    """Names and values of the form above the outputs."""
 
     @property
     def seconds(self) -> float | None:
@@ -143,7 +145,14 @@ def _paragraph(content: Any) -> Paragraph:
             Output(str(message.get("type") or "TEXT"), str(message.get("data") or "")) for message in messages
         ),
         shows_code=not config.get("editorHide"),
+        forms=_forms(fields.get("settings") or {}),
     )
+
+
+def _forms(settings: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    forms: dict[str, dict[str, Any]] = settings.get("forms") or {}
+    values: dict[str, Any] = settings.get("params") or {}
+    return tuple((name, str(values.get(name, form.get("defaultValue", "")))) for name, form in forms.items())
 
 
 def _time(value: Any) -> datetime | None:

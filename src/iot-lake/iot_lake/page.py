@@ -21,6 +21,7 @@ section h2.title { font-size: 16px; margin: 0; }
 .FINISHED b { color: #2b7a3d; } .ERROR b, .ABORT b { color: #b3261e; }
 pre { overflow-x: auto; margin: 8px 0; font: 13px/1.45 ui-monospace, monospace; }
 pre.code { background: #f7f8fa; border-left: 3px solid #2f6fa8; padding: 8px 12px; }
+.forms { font-size: 13px; background: #fffbea; padding: 4px 12px; margin: 8px 0; }
 .scroll { max-height: 420px; overflow: auto; margin: 8px 0; }
 table { border-collapse: collapse; font-size: 13px; } th, td { border: 1px solid #dde1e6; padding: 3px 10px; }
 th { background: #f0f2f5; position: sticky; top: 0; text-align: left; } td.number { text-align: right; }
@@ -81,6 +82,11 @@ def _paragraph(paragraph: Paragraph) -> str:
     if paragraph.shows_code:
         name = f"%{escape(paragraph.interpreter)}\n" if paragraph.interpreter else ""
         parts.append(f'<pre class="code">{name}{escape(paragraph.code)}</pre>')
+    if paragraph.forms:
+        fields = " &nbsp; ".join(
+            f"{escape(name)}: <b>{escape(value) or '(empty)'}</b>" for name, value in paragraph.forms
+        )
+        parts.append(f'<p class="forms">{fields}</p>')
     parts += [_output(output) for output in paragraph.outputs]
     return "\n".join([*parts, "</section>"])
 

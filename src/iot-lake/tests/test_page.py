@@ -79,6 +79,14 @@ def test_a_table_is_a_table_and_a_plot():
     assert found.tags.count("rect") == 2
 
 
+def test_a_form_shows_its_values():
+    forms = {"node": {"name": "node", "defaultValue": ""}, "sent": {"name": "sent", "defaultValue": "0"}, "none": {}}
+    text = Outline(rendered(settings={"forms": forms, "params": {"node": "<n>"}})).text
+    assert "node: <n>" in text
+    assert "sent: 0" in text
+    assert "none: (empty)" in text
+
+
 def test_a_long_table_is_cut_and_says_so():
     data = "a\tb\tc\td\n" + "1\t2\t3\t4\n" * (page.MOST_ROWS + 5)
     assert "5 more rows" in Outline(rendered({"type": "TABLE", "data": data})).text

@@ -133,7 +133,8 @@ def test_another_version_of_spark_blocks(context, server, related):
     [
         ({"server_heap": 1}, "server_heap=1"),
         ({"interpreter_heap": 70000}, "interpreter_heap=70000"),
-        ({"driver_memory": "511m"}, "driver_memory='511m'"),
+        ({"driver_memory": "511m"}, "driver_memory='511m': must be empty, or a number with m or g"),
+        ({"driver_memory": "1025g"}, "driver_memory='1025g'"),
         ({"driver_memory": "lots"}, "driver_memory='lots'"),
     ],
 )
