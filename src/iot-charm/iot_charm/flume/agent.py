@@ -12,6 +12,8 @@ from iot_charm.files import ensure_directory
 USER = "flume"
 """Runs every agent, and owns its files in HDFS."""
 
+OPT, ETC, VAR = Path("/opt"), Path("/etc/flume"), Path("/var/lib/flume")
+
 NAME = "agent"
 """The agent's name within its own configuration file."""
 
@@ -44,7 +46,7 @@ class Agent:
     @property
     def home(self) -> Path:
         """The distribution; each application has its own, so that a refresh of one never touches another."""
-        return Path("/opt") / self.distribution
+        return OPT / self.distribution
 
     @property
     def distribution(self) -> str:
@@ -54,7 +56,7 @@ class Agent:
     @property
     def conf(self) -> Path:
         """The configuration folder."""
-        return Path("/etc/flume") / self.name
+        return ETC / self.name
 
     @property
     def properties_file(self) -> Path:
@@ -69,7 +71,7 @@ class Agent:
     @property
     def data(self) -> Path:
         """The folder that holds the channels."""
-        return Path("/var/lib/flume") / self.name
+        return VAR / self.name
 
     def ensure_directories(self) -> bool:
         """Make the agent's folders.
@@ -78,7 +80,7 @@ class Agent:
             Whether anything changed.
         """
         made = [
-            ensure_directory(Path("/etc/flume")),
+            ensure_directory(self.conf.parent),
             ensure_directory(self.conf),
             ensure_directory(self.data.parent, owner=USER, group=USER),
             ensure_directory(self.data, mode=0o750, owner=USER, group=USER),

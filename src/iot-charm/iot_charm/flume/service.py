@@ -9,7 +9,7 @@ from pathlib import Path
 from iot_charm import distribution, services
 from iot_charm.errors import IotCharmError
 from iot_charm.files import ensure_directory, ensure_file, remove
-from iot_charm.flume.agent import USER, Agent
+from iot_charm.flume.agent import OPT, USER, VAR, Agent
 from iot_charm.java import ensure_java
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import ensure_python_workload
@@ -54,8 +54,8 @@ def install(agent: Agent, archive: Path) -> None:
         DistributionError: the archive can't be used.
     """
     ensure_java()
-    ensure_system_user(USER, home=Path("/var/lib/flume"))
-    distribution.ensure_installed(archive, agent.distribution)
+    ensure_system_user(USER, home=VAR)
+    distribution.ensure_installed(archive, agent.distribution, prefix=OPT)
     agent.ensure_directories()
 
 
@@ -93,7 +93,7 @@ def ensure_companion(agent: Agent, companion: Companion, charm_dir: Path) -> boo
     """
     service = companion.service(agent)
     ensure_python_workload(service, charm_dir)
-    home = Path("/opt") / service
+    home = OPT / service
     text = services.daemon_unit(
         companion.description,
         ["/usr/bin/python3", "-m", *companion.command],
