@@ -8,7 +8,7 @@ ONE_LINE = """\
 # the distribution
 deb http://archive.example/debian bookworm main contrib  # a remark
 deb-src http://archive.example/debian bookworm main
-deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://sec.example bookworm-security main
+deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://sec.ex bookworm-security main
 
 deb [ signed-by=/etc/apt/keyrings/docker.asc ] https://docker.example/debian bookworm stable
 deb [trusted=yes] file:/srv/flat ./
@@ -78,7 +78,7 @@ def test_the_distribution_s_own_are_kept() -> None:
     sources = parse_one_line(ONE_LINE)
     assert [source.uris[0] for source in of_distribution(sources, "bookworm", "amd64")] == [
         "http://archive.example/debian",
-        "http://sec.example",
+        "http://sec.ex",
     ]
     assert [source.uris[0] for source in of_distribution(sources, "bookworm", "riscv64")] == [
         "http://archive.example/debian"
