@@ -10,7 +10,7 @@ deb http://archive.example/debian bookworm main contrib  # a remark
 deb-src http://archive.example/debian bookworm main
 deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://sec.ex bookworm-security main
 
-deb [ signed-by=/etc/apt/keyrings/docker.asc ] https://docker.example/debian bookworm stable
+deb [ signed-by=/etc/apt/keyrings/docker.asc ] https://other.example/debian bookworm stable
 deb [trusted=yes] file:/srv/flat ./
 nonsense
 """
