@@ -12,7 +12,7 @@ from iot_charm.webhdfs import WebHdfs, WebHdfsError
 ADDRESS = "127.0.0.1"
 BLOCK_SIZE = 1 << 20
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def settings(cluster, **changes):
@@ -63,7 +63,7 @@ def command(machine, *words: str) -> str:
 
 def test_a_new_namenode_is_formatted_and_answers(cluster):
     assert cluster.namenode.ensure_running(settings(cluster))
-    report = cluster.namenode.wait_for_report(ADDRESS, datanodes=0, timeout_s=60)
+    report = cluster.namenode.wait_for_report(ADDRESS, datanodes=0, timeout_s=120)
     assert report is not None, cluster.processes.log("hadoop-namenode")
     assert report.datanodes == 0
     assert report.cluster_id.startswith("CID-")
@@ -71,8 +71,8 @@ def test_a_new_namenode_is_formatted_and_answers(cluster):
 
 def test_a_datanode_joins_and_files_can_be_written(cluster):
     assert cluster.worker.ensure_datanode(worker_settings(cluster), file_system(cluster))
-    assert cluster.worker.wait_for_datanode(ADDRESS, 60), cluster.processes.log("hadoop-datanode")
-    assert cluster.namenode.wait_for_report(ADDRESS, datanodes=1, timeout_s=60).datanodes == 1
+    assert cluster.worker.wait_for_datanode(ADDRESS, 120), cluster.processes.log("hadoop-datanode")
+    assert cluster.namenode.wait_for_report(ADDRESS, datanodes=1, timeout_s=120).datanodes == 1
     assert cluster.namenode.smoke_test(ADDRESS, replication=1, size=3 * BLOCK_SIZE) > 0
 
 
@@ -131,14 +131,14 @@ def test_a_backup_can_take_the_place_of_a_lost_tree_of_names(cluster, tmp_path: 
 def test_yarn_runs_a_job(cluster):
     rm = cluster.resourcemanager
     assert rm.ensure_resourcemanager(ADDRESS, hdfs_for_jobs(cluster), heap_mb=256)
-    assert rm.wait_for_resourcemanager(ADDRESS, 60), cluster.processes.log("hadoop-resourcemanager")
+    assert rm.wait_for_resourcemanager(ADDRESS, 120), cluster.processes.log("hadoop-resourcemanager")
     assert rm.nodemanagers(ADDRESS) == 0
     assert rm.ensure_historyserver(ADDRESS, hdfs_for_jobs(cluster), heap_mb=192)
     assert cluster.worker.ensure_nodemanager(worker_settings(cluster), file_system(cluster), cluster.addresses)
-    assert cluster.worker.wait_for_nodemanager(ADDRESS, cluster.addresses, 60), cluster.processes.log(
+    assert cluster.worker.wait_for_nodemanager(ADDRESS, cluster.addresses, 120), cluster.processes.log(
         "hadoop-nodemanager"
     )
     assert rm.nodemanagers(ADDRESS) == 1
-    assert rm.wait_for_historyserver(ADDRESS, 30)
+    assert rm.wait_for_historyserver(ADDRESS, 120)
     assert rm.smoke_test() > 0
     assert "SUCCEEDED" in command(cluster.resourcemanager, "yarn", "application", "-list", "-appStates", "FINISHED")

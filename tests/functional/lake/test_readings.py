@@ -36,7 +36,7 @@ def run_python(spark_home: Path, code: str, *arguments: object) -> str:
         "HOME": os.environ["HOME"],
     }
     script = ["/usr/bin/python3", "-c", textwrap.dedent(code), *map(str, arguments)]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
