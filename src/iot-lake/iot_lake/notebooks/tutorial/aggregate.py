@@ -4,9 +4,9 @@ aggregates = (
     readings.groupBy("sensor", "unit")
     .agg(
         F.count("*").alias("readings"),
-        F.round(F.min("value"), 2).alias("least"),
-        F.round(F.avg("value"), 2).alias("mean"),
-        F.round(F.max("value"), 2).alias("most"),
+        F.round(F.min("value"), 6).alias("least"),
+        F.round(F.avg("value"), 6).alias("mean"),
+        F.round(F.max("value"), 6).alias("most"),
         F.round(F.expr("percentile_approx(received - time, 0.5)"), 3).alias("median s to the gateway"),
     )
     .orderBy("sensor")
