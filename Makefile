@@ -20,6 +20,7 @@ down: ## Remove every machine, bridge, mount and rule that `make up` made
 
 .PHONY: status
 status: ## Show the applications of the running model and the addresses of their pages
+	@tools/setup run
 	@$(PYTHON) tools/up.py status
 
 .PHONY: resources
