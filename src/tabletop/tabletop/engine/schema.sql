@@ -6,6 +6,7 @@ CREATE TABLE model (
     created REAL NOT NULL,
     life TEXT NOT NULL DEFAULT 'alive',
     config TEXT NOT NULL DEFAULT '{}',
+    constraints TEXT NOT NULL DEFAULT '{}', -- of machines whose application says nothing else
     next_machine INTEGER NOT NULL DEFAULT 0,
     next_relation INTEGER NOT NULL DEFAULT 0,
     next_task INTEGER NOT NULL DEFAULT 1,
@@ -27,7 +28,8 @@ CREATE TABLE application (
     status TEXT,                            -- NULL until the charm sets it
     message TEXT NOT NULL DEFAULT '',
     since REAL NOT NULL,
-    workload_version TEXT NOT NULL DEFAULT ''
+    workload_version TEXT NOT NULL DEFAULT '',
+    storage TEXT NOT NULL DEFAULT '{}'      -- what each unit gets: name to [size in MiB, count]
 ) STRICT;
 
 -- Numbers of units are not used again, even if the application is removed and deployed anew.
@@ -49,12 +51,14 @@ CREATE TABLE machine (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL,                     -- of the container
     life TEXT NOT NULL DEFAULT 'alive',
-    state TEXT NOT NULL DEFAULT 'pending',  -- pending, started, down, error
+    state TEXT NOT NULL DEFAULT 'pending',  -- pending, started, rebooting, down, off, error
     message TEXT NOT NULL DEFAULT '',
     since REAL NOT NULL,
     address TEXT NOT NULL DEFAULT '',
     boots INTEGER NOT NULL DEFAULT 0,
-    constraints TEXT NOT NULL DEFAULT '{}'
+    constraints TEXT NOT NULL DEFAULT '{}',
+    incarnation TEXT NOT NULL DEFAULT '',   -- of its processes: another one after each boot
+    off_until REAL                          -- when a machine that is off is started; NULL: when it is asked for
 ) STRICT;
 
 CREATE TABLE unit (
@@ -71,7 +75,8 @@ CREATE TABLE unit (
     op TEXT,                                -- agent.Operation: the hook that runs or has failed
     charm TEXT NOT NULL DEFAULT '',         -- SHA-256 of the charm laid out for the unit
     state TEXT NOT NULL DEFAULT '{}',       -- of state-set
-    update_status REAL NOT NULL DEFAULT 0   -- when the last one ran
+    update_status REAL NOT NULL DEFAULT 0,  -- when the last one ran
+    principal TEXT                          -- the unit that a subordinate accompanies
 ) STRICT;
 
 CREATE TABLE opened_port (
@@ -86,9 +91,12 @@ CREATE TABLE opened_port (
 CREATE TABLE storage (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
-    unit TEXT NOT NULL REFERENCES unit (name) ON DELETE CASCADE,
-    location TEXT NOT NULL,
-    since REAL NOT NULL
+    unit TEXT REFERENCES unit (name),       -- NULL while it is detached
+    location TEXT NOT NULL,                 -- where the unit's machine has it
+    since REAL NOT NULL,
+    size INTEGER NOT NULL DEFAULT 1024,     -- MiB
+    life TEXT NOT NULL DEFAULT 'alive',     -- detaching: from its unit; dying: goes once it is detached
+    read_only INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE relation (
@@ -164,11 +172,12 @@ CREATE TABLE secret_grant (
 
 CREATE TABLE task (
     id INTEGER PRIMARY KEY,
+    operation INTEGER NOT NULL,             -- the id of the first task of the command that queued it
     kind TEXT NOT NULL,                     -- action, exec
     unit TEXT NOT NULL,
     name TEXT NOT NULL,
     params TEXT NOT NULL,
-    status TEXT NOT NULL DEFAULT 'pending', -- pending, running, completed, failed, aborted
+    status TEXT NOT NULL DEFAULT 'pending', -- pending, running, aborting; completed, failed, aborted, cancelled
     message TEXT NOT NULL DEFAULT '',
     results TEXT NOT NULL DEFAULT '{}',
     context TEXT NOT NULL DEFAULT '',

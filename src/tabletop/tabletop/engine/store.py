@@ -11,12 +11,39 @@ from typing import Any
 from tabletop.errors import TabletopError
 
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
-VERSION = 1
+VERSION = 2
 """Of the schema, kept in the database; 0 is what the first builds wrote."""
 
 _FROM_0 = """
 CREATE TABLE IF NOT EXISTS unit_sequence (application TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO unit_sequence SELECT application, max(number) + 1 FROM unit GROUP BY application;
+"""
+_FROM_1 = """
+ALTER TABLE task ADD COLUMN operation INTEGER NOT NULL DEFAULT 0;
+UPDATE task SET operation = id;
+"""
+_MIGRATIONS = (_FROM_0, _FROM_1)
+"""What leads from each version to the next."""
+
+_FROM_1 = """
+ALTER TABLE model ADD COLUMN constraints TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE application ADD COLUMN storage TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE machine ADD COLUMN incarnation TEXT NOT NULL DEFAULT '';
+ALTER TABLE machine ADD COLUMN off_until REAL;
+ALTER TABLE unit ADD COLUMN principal TEXT;
+ALTER TABLE storage RENAME TO storage_1;
+CREATE TABLE storage (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    unit TEXT REFERENCES unit (name),
+    location TEXT NOT NULL,
+    since REAL NOT NULL,
+    size INTEGER NOT NULL DEFAULT 1024,
+    life TEXT NOT NULL DEFAULT 'alive',
+    read_only INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO storage (id, name, unit, location, since) SELECT id, name, unit, location, since FROM storage_1;
+DROP TABLE storage_1;
 """
 
 
@@ -50,8 +77,9 @@ class Store:
         if version > VERSION:
             self._db.close()
             raise TabletopError(f"{path}: was written by a newer tabletop; use that one, or destroy the model with it")
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_FROM_0} PRAGMA user_version = {VERSION}; COMMIT;")
+        steps = (_FROM_0, _FROM_1)[version:]
+        if steps:
+            self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the database."""

@@ -15,6 +15,7 @@ import pytest
 from world import PATIENCE, World, pack
 
 from tabletop.client import Client, RemoteError
+from tabletop.engine.store import VERSION
 from tabletop.errors import TabletopError
 from tabletop.paths import Paths
 
@@ -220,6 +221,18 @@ def test_a_restart_in_one_process_goes_on_where_it_was(world: World) -> None:
     assert world.events("db/0").count("start") == 1
 
 
+_LATER_COLUMNS = (
+    ("model", "constraints"),
+    ("application", "storage"),
+    ("machine", "incarnation"),
+    ("machine", "off_until"),
+    ("unit", "principal"),
+    ("storage", "size"),
+    ("storage", "life"),
+    ("storage", "read_only"),
+)
+
+
 def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_refused(world: World) -> None:
     world.deploy("provider", "db", num_units=2)
     world.settle()
@@ -227,6 +240,8 @@ def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_
     path = world.directory / "state/models/m/model.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("DROP TABLE unit_sequence")
+        for table, column in _LATER_COLUMNS:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.execute("PRAGMA user_version = 0")
     world.restart()
     assert world.controller.add_unit("m", "db") == {"units": ["db/2"]}
@@ -237,5 +252,5 @@ def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_
     with pytest.raises(TabletopError, match="written by a newer tabletop"):
         world.restart()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {VERSION}")
     world.restart()
