@@ -1,5 +1,6 @@
 """The host's own package sources, read from both forms that apt knows (sources.list(5))."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ _OPTION_FIELDS = {
     "check-valid-until": "Check-Valid-Until",
     "check-date": "Check-Date",
 }
+_UBUNTU_MAIN = frozenset({"amd64", "i386"})
+"""What Ubuntu's main archive holds; all other architectures are in its archive of ports."""
+_UBUNTU_HOSTS = re.compile(r"://(?:(?:[a-z]{2}\.)?archive|security)\.ubuntu\.com/ubuntu\b")
 _KEPT_FIELDS = frozenset(_OPTION_FIELDS.values()) - {"Architectures"}
 
 
@@ -119,6 +123,35 @@ def of_distribution(sources: Iterable[Source], codename: str, architecture: str)
             fitting.append(Source(source.uris, kept, source.components, source.architectures, source.options))
     own = [source for source in fitting if source.keyring is None or _is_archive_keyring(source.keyring)]
     return own or fitting
+
+
+def ported(sources: Iterable[Source], architecture: str, host: str) -> list[Source]:
+    """Ubuntu's sources of one architecture, from those of a host of another.
+
+    The main archive and the archive of ports are laid out alike, at ``.../ubuntu`` and ``.../ubuntu-ports``; Ubuntu's
+    own servers of the latter are called ports.ubuntu.com, and mirrors have both below one name. Sources that name the
+    architecture stay as they are.
+
+    Args:
+        sources: the host's sources, of the distribution alone.
+        architecture: dpkg's name of the wanted one.
+        host: dpkg's name of the host's own.
+    """
+    all_sources = list(sources)
+    if named := [source for source in all_sources if architecture in source.architectures]:
+        return named
+    if (architecture in _UBUNTU_MAIN) == (host in _UBUNTU_MAIN):
+        return all_sources
+    return [dataclasses.replace(source, uris=tuple(map(_other_archive, source.uris))) for source in all_sources]
+
+
+def _other_archive(uri: str) -> str:
+    if "ports.ubuntu.com/ubuntu-ports" in uri:
+        return uri.replace("ports.ubuntu.com/ubuntu-ports", "archive.ubuntu.com/ubuntu")
+    if "/ubuntu-ports" in uri:
+        return uri.replace("/ubuntu-ports", "/ubuntu")
+    uri = _UBUNTU_HOSTS.sub("://ports.ubuntu.com/ubuntu-ports", uri)
+    return uri if "/ubuntu-ports" in uri else re.sub(r"/ubuntu(?=/?$)", "/ubuntu-ports", uri)
 
 
 def _is_archive_keyring(keyring: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tabletop.emulation import ensure_emulation, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.image_content import furnish, write_apt_settings, write_dpkg_settings
 from tabletop.locks import locked
@@ -87,7 +88,13 @@ def _build(paths: Paths, recipe: Recipe, progress: Progress, lock: int) -> Image
     final = images_directory(paths) / f"{recipe.kind}-{recipe.key}-{today:%Y%m%d}"
     root = partial / "root"
     partial.mkdir(parents=True)
-    progress(f"Base image: building {recipe.kind} with {len(recipe.packages)} packages and what they need")
+    emulated = is_emulated(recipe.architecture)
+    if emulated:
+        ensure_emulation(recipe.architecture, progress)
+    progress(
+        f"Base image: building {recipe.kind} with {len(recipe.packages)} packages and what they need"
+        + (", about 3 minutes under emulation" if emulated else "")
+    )
     try:
         _bootstrap(partial, root, recipe, progress, lock)
         progress("Base image: configuring")

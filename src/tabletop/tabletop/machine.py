@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tabletop.boot import Bind, Boot, cgroup, forget_unit, last_words, launch
 from tabletop.cgroups import Hierarchies
+from tabletop.emulation import ensure_emulation, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.hosts_file import resolv_conf_of_host, write_inside, write_machines
-from tabletop.image import ensure_image, images_directory
+from tabletop.image import Image, ensure_image, images_directory
 from tabletop.image_content import PACKAGES_MOUNT
 from tabletop.limits import raise_limits
 from tabletop.locks import locked
@@ -64,6 +65,26 @@ class Machines(RunningMachines):
         """
         return self._store.get(name)
 
+    def prepare(self, architecture: str | None = None, progress: Progress | None = None) -> Image:
+        """Have the base image that machines of an architecture are made from.
+
+        Packages beyond those that every machine needs are in the image of the host's own architecture alone: under
+        emulation each would take its time.
+
+        Args:
+            architecture: dpkg's name of it; the host's own if None.
+            progress: is told of each step of a build, instead of the one that all machines have.
+
+        Raises:
+            TabletopError: there is no image and none can be built.
+        """
+        return ensure_image(
+            self._paths,
+            include=() if architecture and is_emulated(architecture) else self._include,
+            architecture=architecture,
+            progress=progress or self._progress,
+        )
+
     def create(
         self, name: str, *, index: int | None = None, binds: Sequence[Bind] = (), architecture: str | None = None
     ) -> Machine:
@@ -81,9 +102,7 @@ class Machines(RunningMachines):
         with self._locked(name):
             machine = self._store.find(name)
             if machine is None:
-                image = ensure_image(
-                    self._paths, include=self._include, architecture=architecture, progress=self._progress
-                )
+                image = self.prepare(architecture)
                 index = self._take_index(index)
                 address = self._network.address(index)
                 machine = Machine(name, index, address, image.name, image.kind, str(uuid.uuid4()))
@@ -99,15 +118,21 @@ class Machines(RunningMachines):
             raise TabletopError(f"The machine number {index} is taken, by {taken[index]}.")
         return index
 
-    def start(self, name: str, *, timeout: float = 120.0) -> None:
+    def start(self, name: str, *, timeout: float | None = None) -> None:
         """Boot a machine and wait until its systemd has started everything, or all but what failed.
 
+        Args:
+            name: the machine.
+            timeout: seconds that it may take; two minutes if None, ten for one that is emulated.
+
         Raises:
-            TabletopError: it did not come up within ``timeout`` seconds.
+            TabletopError: it did not come up in time.
         """
-        deadline = time.monotonic() + timeout
         with self._locked(name):
             machine = self.get(name)
+            if timeout is None:
+                timeout = 600.0 if is_emulated(machine.architecture) else 120.0
+            deadline = time.monotonic() + timeout
             if not self.is_running(name):
                 raise_limits(self._progress)
                 self._end_leftovers(name)
@@ -119,6 +144,8 @@ class Machines(RunningMachines):
         for bind in machine.binds:
             if not bind.source.exists():
                 raise TabletopError(f"{bind.source} is missing: {machine.name} is to see it as {bind.target}.")
+        # A registration lasts until the host's next boot, a machine for longer.
+        ensure_emulation(machine.architecture, self._progress)
         root = self.root(machine.name)
         self._network.ensure()
         self._network.attach(machine.name, machine.index)

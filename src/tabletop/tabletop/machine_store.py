@@ -43,6 +43,11 @@ class Machine:
     uuid: str
     binds: tuple[Bind, ...] = ()
 
+    @property
+    def architecture(self) -> str:
+        """Dpkg's name of its architecture."""
+        return self.kind.rpartition("-")[2]
+
     def to_json(self) -> str:
         """As it is kept on disk."""
         return json.dumps(dataclasses.asdict(self), default=str, indent=1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tabletop.apt_sources import of_distribution, read_sources
+from tabletop.apt_sources import of_distribution, ported, read_sources
 from tabletop.errors import TabletopError
 from tabletop.programs import run
 
@@ -56,12 +56,19 @@ class Recipe:
     def of_host(cls, include: Sequence[str] = (), architecture: str | None = None) -> "Recipe":
         """Read the host's configuration.
 
+        Args:
+            include: packages beyond those that every machine has.
+            architecture: dpkg's name of the machines' architecture; the host's own if None.
+
         Raises:
             TabletopError: the host is no Debian or Ubuntu, or has no package sources for itself.
         """
         distribution, suite = distribution_of_host()
-        architecture = architecture or run(["dpkg", "--print-architecture"]).strip()
+        own = run(["dpkg", "--print-architecture"]).strip()
+        architecture = architecture or own
         sources = of_distribution(read_sources(), suite, architecture)
+        if distribution == "ubuntu":
+            sources = ported(sources, architecture, own)
         if not sources:
             raise TabletopError(
                 f"/etc/apt names no package source for {distribution} {suite} ({architecture}): "

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tabletop.apt_sources import Source, of_distribution, parse_deb822, parse_one_line, read_sources
+from tabletop.apt_sources import Source, of_distribution, parse_deb822, parse_one_line, ported, read_sources
 
 ONE_LINE = """\
 # the distribution
@@ -93,6 +93,31 @@ def test_the_distribution_s_own_are_kept() -> None:
 def test_a_mirror_with_its_own_key_stands_in() -> None:
     mirror = Source(("http://mirror.corp",), ("noble",), ("main",), (), {"Signed-By": "/usr/share/keyrings/corp.gpg"})
     assert of_distribution([mirror], "noble", "amd64") == [mirror]
+
+
+@pytest.mark.parametrize(
+    ("uri", "architecture", "host", "expected"),
+    [
+        ("http://archive.ubuntu.com/ubuntu/", "arm64", "amd64", "http://ports.ubuntu.com/ubuntu-ports/"),
+        ("http://de.archive.ubuntu.com/ubuntu", "arm64", "amd64", "http://ports.ubuntu.com/ubuntu-ports"),
+        ("http://security.ubuntu.com/ubuntu/", "arm64", "amd64", "http://ports.ubuntu.com/ubuntu-ports/"),
+        ("https://mirror.example/pub/ubuntu/", "arm64", "amd64", "https://mirror.example/pub/ubuntu-ports/"),
+        ("http://ports.ubuntu.com/ubuntu-ports/", "amd64", "arm64", "http://archive.ubuntu.com/ubuntu/"),
+        ("https://mirror.example/ubuntu-ports", "amd64", "arm64", "https://mirror.example/ubuntu"),
+        ("http://archive.ubuntu.com/ubuntu/", "i386", "amd64", "http://archive.ubuntu.com/ubuntu/"),
+        ("http://ports.ubuntu.com/ubuntu-ports/", "riscv64", "arm64", "http://ports.ubuntu.com/ubuntu-ports/"),
+    ],
+)
+def test_ubuntu_s_other_archive(uri: str, architecture: str, host: str, expected: str) -> None:
+    source = Source((uri,), ("noble", "noble-updates"), ("main", "universe"))
+    (found,) = ported([source], architecture, host)
+    assert found == Source((expected,), source.suites, source.components)
+
+
+def test_sources_that_name_the_architecture_win() -> None:
+    every = Source(("http://archive.ubuntu.com/ubuntu",), ("noble",), ("main",))
+    named = Source(("http://mirror.example/arm",), ("noble",), ("main",), ("arm64",))
+    assert ported([every, named], "arm64", "amd64") == [named]
 
 
 def test_a_host_s_files_in_apt_s_order(tmp_path: Path) -> None:

@@ -20,6 +20,14 @@ def test_the_host_s_recipe() -> None:
     assert certificates_in(recipe.certificates)
 
 
+def test_the_recipe_of_another_architecture() -> None:
+    own = Recipe.of_host()
+    other = Recipe.of_host(architecture="amd64" if own.architecture == "arm64" else "arm64")
+    assert other.kind != own.kind
+    assert other.key != own.key
+    assert f"Suites: {own.suite}" in other.sources
+
+
 @pytest.mark.parametrize(
     "change",
     [
