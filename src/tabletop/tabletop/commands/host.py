@@ -8,6 +8,7 @@ import time
 
 from tabletop.commands import Command
 from tabletop.commands.models import confirmed
+from tabletop.emulation import ARCHITECTURES
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result
 from tabletop.session import Session
@@ -18,6 +19,8 @@ _WHY = {
     "mmdebstrap": "builds the image they are made from",
     "nftables": "lets them reach the network",
     "iproute2": "connects them",
+    "qemu-user-static": "runs programs of other architectures",
+    "arch-test": "tells which architectures run here",
 }
 
 
@@ -30,17 +33,26 @@ class Bootstrap(Command):
         parser.add_argument(
             "--include", action="append", default=None, metavar="PACKAGE", help="put a package into the base image"
         )
+        parser.add_argument(
+            "--arch",
+            action="append",
+            default=[],
+            choices=ARCHITECTURES,
+            help="prepare for machines of another architecture too, which are emulated",
+        )
         parser.add_argument("--no-switch", action="store_true", help="accepted: no model is switched to anyway")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Install what is missing, build the base image, start the daemon; what is there already is left alone."""
-        from tabletop.host import firewall_advice, missing_packages, preflight
+        from tabletop import emulation
+        from tabletop.host import PACKAGES, firewall_advice, missing_packages, preflight
         from tabletop.image import ensure_image
         from tabletop.settings import image_packages, remember_image_packages
 
         if os.geteuid() != 0:
             raise TabletopError("tabletop makes machines and a network, so it must run as root; try again with sudo.")
-        missing = missing_packages()
+        foreign = [arch for arch in dict.fromkeys(args.arch) if emulation.is_emulated(arch)]
+        missing = missing_packages([*PACKAGES, *(emulation.PACKAGES if foreign else ())])
         if missing:
             _install(missing)
         preflight(session.paths)
@@ -51,6 +63,9 @@ class Bootstrap(Command):
         include = image_packages(session.paths)
         image = ensure_image(session.paths, include=include, progress=note)
         note(f"base image {image.name}" + (f" with {', '.join(include)}" if include else ""))
+        for arch in foreign:
+            emulation.ensure_emulation(arch, note)
+            note(f"base image {ensure_image(session.paths, architecture=arch, progress=note).name}")
         advice = firewall_advice(session.paths)
         if advice:
             note(f"WARNING {advice}")

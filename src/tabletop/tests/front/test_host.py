@@ -10,21 +10,36 @@ from types import SimpleNamespace
 import pytest
 
 from tabletop.settings import image_packages
+from tabletop.version import host_architecture
 
 
 @pytest.fixture
 def host(home, monkeypatch) -> SimpleNamespace:
     """The host as bootstrap and destroy meet it; what they did is noted."""
-    done = SimpleNamespace(missing=[], images=[], advice=None, removed=["machine m-0", "bridge tabletop"], started=True)
-    monkeypatch.setattr("tabletop.host.missing_packages", lambda: done.missing)
+    done = SimpleNamespace(
+        missing=[],
+        images=[],
+        wanted=[],
+        emulated=[],
+        advice=None,
+        removed=["machine m-0", "bridge tabletop"],
+        started=True,
+    )
+
+    def missing_packages(packages):
+        done.wanted.append(list(packages))
+        return done.missing
+
+    monkeypatch.setattr("tabletop.host.missing_packages", missing_packages)
+    monkeypatch.setattr("tabletop.emulation.ensure_emulation", lambda arch, progress: done.emulated.append(arch))
     monkeypatch.setattr("tabletop.host.preflight", lambda paths: None)
     monkeypatch.setattr("tabletop.host.firewall_advice", lambda paths: done.advice)
     monkeypatch.setattr("tabletop.host.teardown", lambda paths: list(done.removed))
 
-    def ensure_image(paths, *, include, progress):
+    def ensure_image(paths, *, include=(), architecture=None, progress):
         progress("building")
         done.images.append(tuple(include))
-        return SimpleNamespace(name="image-1")
+        return SimpleNamespace(name=f"image-{architecture or 1}")
 
     monkeypatch.setattr("tabletop.image.ensure_image", ensure_image)
     monkeypatch.setattr("tabletop.client.Client.start", lambda self: done.started)
@@ -60,6 +75,20 @@ def test_bootstrap(run, host, home):
     assert err.endswith("daemon runs already\n")
     run("bootstrap", "--include", "")
     assert host.images[2] == ()
+
+
+def test_bootstrap_for_another_architecture(run, host):
+    own, other = ("arm64", "amd64") if host_architecture() == "arm64" else ("amd64", "arm64")
+    run("bootstrap", "--arch", own)
+    assert host.emulated == []
+    assert "qemu-user-static" not in host.wanted[0]
+    status, _, err = run("bootstrap", "--include", "jq", "--arch", other, "--arch", own, "--arch", other)
+    assert status == 0
+    assert host.emulated == [other]
+    assert "qemu-user-static" in host.wanted[1]
+    assert host.images[1:] == [("jq",), ()]
+    assert f"base image image-{other}" in err
+    assert run("bootstrap", "--arch", "vax")[0] == 2
 
 
 def test_bootstrap_installs_what_is_missing(run, host, apt):
