@@ -11,6 +11,7 @@ from typing import Any
 
 from tabletop.engine import (
     applications,
+    operations,
     placement,
     process,
     relations,
@@ -128,11 +129,21 @@ class Controller:
         return {"application": app, "units": units}
 
     def refresh(
-        self, model: str, app: str, charm: str | None = None, resources: Mapping[str, str] | None = None
+        self,
+        model: str,
+        app: str,
+        charm: str | None = None,
+        resources: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        trust: bool = False,
     ) -> None:
         """Give an application another build of its charm."""
-        with self._changing(model) as found:
+        with self._changing(model) as found, found.store.write():
             applications.refresh(found, app, Path(charm) if charm else None, resources or {})
+            if config:
+                applications.set_config(found, app, config)
+            if trust:
+                applications.set_trust(found, app, trust=True)
 
     def add_unit(self, model: str, app: str, num_units: int = 1, to: Sequence[str] = ()) -> dict[str, Any]:
         """Add units."""
@@ -148,6 +159,19 @@ class Controller:
         """Remove an application."""
         with self._changing(model) as found:
             removal.remove_application(found, app, force=force)
+
+    def add_machine(
+        self, model: str, num_machines: int = 1, constraints: Mapping[str, Any] | None = None
+    ) -> dict[str, list[str]]:
+        """Add machines without units."""
+        with self._changing(model) as found, found.store.write():
+            numbers = [placement.add_machine(found, constraints or {}) for _ in range(num_machines)]
+        return {"machines": [str(number) for number in numbers]}
+
+    def remove_machine(self, model: str, machine: str, force: bool = False) -> None:
+        """Remove a machine."""
+        with self._changing(model) as found:
+            removal.remove_machine(found, _number(machine, "machine"), force=force)
 
     def integrate(self, model: str, a: str, b: str) -> dict[str, int]:
         """Relate two applications."""
@@ -187,6 +211,19 @@ class Controller:
     def task(self, model: str, id: str | int, log_offset: int = 0) -> dict[str, Any]:
         """Show a task."""
         return tasks.show(self._model(model), _task_id(id), log_offset)
+
+    def cancel_task(self, model: str, id: str | int) -> dict[str, Any]:
+        """Cancel a task."""
+        with self._changing(model) as found:
+            return operations.cancel(found, _task_id(id))
+
+    def operations(self, model: str) -> dict[str, Any]:
+        """List the operations."""
+        return operations.every(self._model(model))
+
+    def operation(self, model: str, id: str | int) -> dict[str, Any]:
+        """Show an operation."""
+        return operations.show(self._model(model), _number(id, "operation"))
 
     def wait_task(self, call: Call, model: str, id: str | int, timeout: float | None = None) -> dict[str, Any]:
         """Wait for a task, telling its log."""
@@ -351,7 +388,11 @@ class Controller:
 
 
 def _task_id(text: str | int) -> int:
+    return _number(text, "task")
+
+
+def _number(text: str | int, what: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise NotFoundError(f'task "{text}" not found') from None
+        raise NotFoundError(f'{what} "{text}" not found') from None

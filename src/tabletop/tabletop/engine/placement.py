@@ -31,6 +31,19 @@ def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> 
     return names
 
 
+def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
+    """Add a machine without a unit; return its number. Inside `write`."""
+    number = model.store.next_number("next_machine")
+    model.store.execute(
+        "INSERT INTO machine (number, name, since, constraints) VALUES (?, ?, ?, ?)",
+        number,
+        f"{model.name}-{number}",
+        time.time(),
+        json.dumps(dict(constraints)),
+    )
+    return number
+
+
 def _add_unit(model: Model, application: str, machine: int) -> str:
     store = model.store
     number: int = store.value("SELECT next FROM unit_sequence WHERE application = ?", application) or 0
@@ -64,15 +77,7 @@ def _machine(model: Model, placement: str, constraints: Mapping[str, Any]) -> in
     if kind not in ("", "lxd", "kvm"):
         raise TabletopError(f'invalid placement "{placement}": expected a machine, "new" or "lxd:<machine>"')
     if where in ("new", "lxd", "kvm", ""):
-        number = store.next_number("next_machine")
-        store.execute(
-            "INSERT INTO machine (number, name, since, constraints) VALUES (?, ?, ?, ?)",
-            number,
-            f"{model.name}-{number}",
-            time.time(),
-            json.dumps(dict(constraints)),
-        )
-        return number
+        return add_machine(model, constraints)
     if not where.isdecimal():
         raise TabletopError(f'invalid placement "{placement}": expected a machine, "new" or "lxd:<machine>"')
     row = store.one("SELECT * FROM machine WHERE number = ? AND life = 'alive'", int(where))

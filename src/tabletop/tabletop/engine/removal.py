@@ -5,7 +5,8 @@ import time
 
 from tabletop.engine import relations, tasks
 from tabletop.engine.layout import agent_directory
-from tabletop.engine.model import Model
+from tabletop.engine.model import Model, NotFoundError
+from tabletop.errors import TabletopError
 
 
 def remove_unit(model: Model, unit: str, *, force: bool = False) -> None:
@@ -44,6 +45,28 @@ def remove_application(model: Model, application: str, *, force: bool = False) -
     if force:
         for unit in units:
             bury(model, unit)
+
+
+def remove_machine(model: Model, number: int, *, force: bool = False) -> None:
+    """Remove a machine; with `force`, also the units on it, which don't run their last hooks.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        TabletopError: there are units on it, and no force.
+    """
+    store = model.store
+    with store.write():
+        if store.one("SELECT 1 FROM machine WHERE number = ? AND life = 'alive'", number) is None:
+            raise NotFoundError(f"machine {number} not found")
+        units = [row["name"] for row in store.all("SELECT name FROM unit WHERE machine = ? ORDER BY name", number)]
+        if units and not force:
+            raise TabletopError(f"machine {number} has unit(s) {', '.join(units)} on it; remove them, or give --force")
+        for unit in units:
+            remove_unit(model, unit)
+        if not units:
+            store.execute("UPDATE machine SET life = 'dying' WHERE number = ?", number)
+    for unit in units:
+        bury(model, unit)
 
 
 def bury(model: Model, unit: str) -> None:

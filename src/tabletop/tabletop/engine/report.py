@@ -173,7 +173,9 @@ def _agent_status(model: Model, row: Any, operation: Operation | None) -> dict[s
     if row["life"] != "alive":
         found["life"] = row["life"]
     machine = model.store.value("SELECT state FROM machine WHERE number = ?", row["machine"])
-    running = model.store.one("SELECT name, kind FROM task WHERE unit = ? AND status = 'running'", row["name"])
+    running = model.store.one(
+        "SELECT name, kind FROM task WHERE unit = ? AND status IN ('running', 'aborting')", row["name"]
+    )
     if operation is not None and operation.state == "running":
         return {**found, "current": "executing", "message": f"running {operation.event.hook_name} hook"}
     if running is not None:

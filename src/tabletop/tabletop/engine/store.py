@@ -11,7 +11,7 @@ from typing import Any
 from tabletop.errors import TabletopError
 
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
-VERSION = 2
+VERSION = 3
 """Of the schema, kept in the database; 0 is what the first builds wrote."""
 
 _FROM_0 = """
@@ -22,10 +22,7 @@ _FROM_1 = """
 ALTER TABLE task ADD COLUMN operation INTEGER NOT NULL DEFAULT 0;
 UPDATE task SET operation = id;
 """
-_MIGRATIONS = (_FROM_0, _FROM_1)
-"""What leads from each version to the next."""
-
-_FROM_1 = """
+_FROM_2 = """
 ALTER TABLE model ADD COLUMN constraints TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE application ADD COLUMN storage TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE machine ADD COLUMN incarnation TEXT NOT NULL DEFAULT '';
@@ -45,6 +42,8 @@ CREATE TABLE storage (
 INSERT INTO storage (id, name, unit, location, since) SELECT id, name, unit, location, since FROM storage_1;
 DROP TABLE storage_1;
 """
+_MIGRATIONS = (_FROM_0, _FROM_1, _FROM_2)
+"""What leads from each version to the next."""
 
 
 class Store:
@@ -77,7 +76,7 @@ class Store:
         if version > VERSION:
             self._db.close()
             raise TabletopError(f"{path}: was written by a newer tabletop; use that one, or destroy the model with it")
-        steps = (_FROM_0, _FROM_1)[version:]
+        steps = _MIGRATIONS[version:]
         if steps:
             self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {VERSION}; COMMIT;")
 

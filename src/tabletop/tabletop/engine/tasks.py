@@ -34,7 +34,13 @@ def enqueue_action(model: Model, units: Sequence[str], action: str, params: Mapp
             if action not in known:
                 raise NotFoundError(f'action "{action}" not defined on unit "{row["name"]}"')
             checked[row["name"]] = check_params(known[action], params)
-        return {name: str(_enqueue(model, "action", name, action, values)) for name, values in checked.items()}
+        queued: dict[str, str] = {}
+        first: int | None = None
+        for name, values in checked.items():
+            task_id = _enqueue(model, "action", name, action, values, first)
+            first = first or task_id
+            queued[name] = str(task_id)
+        return queued
 
 
 def enqueue_exec(model: Model, unit: str, argv: Sequence[str], timeout: float | None) -> int:
@@ -60,6 +66,7 @@ def show(model: Model, task_id: int, log_offset: int = 0) -> dict[str, Any]:
     timing = {name: rfc3339(row[name]) for name in ("enqueued", "started", "completed") if row[name] is not None}
     return {
         "id": str(row["id"]),
+        "operation": str(row["operation"]),
         "unit": row["unit"],
         "action": row["name"],
         "status": row["status"],
@@ -119,7 +126,9 @@ def run_task(model: Model, unit: str, task_id: int) -> None:
 def abort_running(model: Model, reason: str) -> None:
     """Mark tasks that were running as aborted; inside `write`."""
     model.store.execute(
-        "UPDATE task SET status = 'aborted', message = ?, completed = ? WHERE status = 'running'", reason, time.time()
+        "UPDATE task SET status = 'aborted', message = ?, completed = ? WHERE status IN ('running', 'aborting')",
+        reason,
+        time.time(),
     )
 
 
@@ -127,18 +136,21 @@ def abort_tasks_of(model: Model, unit: str) -> None:
     """Mark the tasks of a unit that goes as aborted; inside `write`."""
     model.store.execute(
         "UPDATE task SET status = 'aborted', message = ?, completed = ?"
-        " WHERE unit = ? AND status IN ('pending', 'running')",
+        " WHERE unit = ? AND status IN ('pending', 'running', 'aborting')",
         f"the unit {unit} has been removed",
         time.time(),
         unit,
     )
 
 
-def _enqueue(model: Model, kind: str, unit: str, name: str, params: Mapping[str, Any]) -> int:
+def _enqueue(
+    model: Model, kind: str, unit: str, name: str, params: Mapping[str, Any], operation: int | None = None
+) -> int:
     task_id = model.store.next_number("next_task")
     model.store.execute(
-        "INSERT INTO task (id, kind, unit, name, params, enqueued) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO task (id, operation, kind, unit, name, params, enqueued) VALUES (?, ?, ?, ?, ?, ?, ?)",
         task_id,
+        task_id if operation is None else operation,
         kind,
         unit,
         name,
@@ -176,8 +188,12 @@ def _finish(model: Model, task: TaskState, outcome: Outcome) -> None:
         message = f"exit status {outcome.code}" if outcome.code > 0 else f"killed by signal {-outcome.code}"
     if task.failed:
         status, message = "failed", task.message
+    aborting = model.store.value("SELECT status FROM task WHERE id = ?", task.id) == "aborting"
+    if aborting and outcome.code != 0:
+        status, message = "aborted", "it was cancelled"
     model.store.execute(
-        "UPDATE task SET status = ?, message = ?, results = ?, completed = ? WHERE id = ? AND status = 'running'",
+        "UPDATE task SET status = ?, message = ?, results = ?, completed = ?"
+        " WHERE id = ? AND status IN ('running', 'aborting')",
         status,
         message,
         json.dumps(results),

@@ -230,6 +230,7 @@ _LATER_COLUMNS = (
     ("storage", "size"),
     ("storage", "life"),
     ("storage", "read_only"),
+    ("task", "operation"),
 )
 
 
