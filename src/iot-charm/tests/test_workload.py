@@ -41,6 +41,18 @@ def test_the_daemon_runs_from_its_copy(charm: Path, prefix: Path):
     assert list((prefix / "daemon/daemon/__pycache__").iterdir())
 
 
+def test_packages_of_the_lib_folder_come_along(charm: Path, prefix: Path):
+    package = charm / "lib/daemon"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("VERSION = 'of the workspace'\n")
+    assert ensure_python_workload("daemon", charm, prefix=prefix)
+    assert run(prefix) == "of the workspace"
+    (package / "__init__.py").write_text("VERSION = 'of the workspace, refreshed'\n")
+    assert ensure_python_workload("daemon", charm, prefix=prefix)
+    assert run(prefix) == "of the workspace, refreshed"
+    assert not ensure_python_workload("daemon", charm, prefix=prefix)
+
+
 def test_a_second_call_changes_nothing(charm: Path, prefix: Path):
     ensure_python_workload("daemon", charm, prefix=prefix)
     assert not ensure_python_workload("daemon", charm, prefix=prefix)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabletop.packing.parts import PackError
+from tabletop.packing.errors import PackError
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 1

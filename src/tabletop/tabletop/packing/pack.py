@@ -13,10 +13,12 @@ from pathlib import Path
 from tabletop.charmfile import CharmFile
 from tabletop.packing import venv
 from tabletop.packing.archive import Entry, folder_entries, write_archive
+from tabletop.packing.errors import PackError
 from tabletop.packing.metadata import metadata_files
-from tabletop.packing.parts import Contents, Package, PackError, contents
+from tabletop.packing.package import Package
+from tabletop.packing.parts import Contents, contents
 
-_FORMAT = 2
+_FORMAT = 3
 """Part of every input's hash: raise it when the packer itself makes something else of the same input."""
 
 _COMMENT = "tabletop inputs "
@@ -102,6 +104,13 @@ def _stage(folder: Path, parts: Contents, stage: Path) -> None:
     for name in _OWN_FILES:
         if (folder / name).is_file():
             shutil.copy2(folder / name, stage / name)
+    for found in parts.dumped:
+        place = stage / found.place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if found.source.is_dir():
+            shutil.copytree(found.source, place, ignore=leave_out, dirs_exist_ok=True)
+        else:
+            shutil.copy2(found.source, place)
     site = stage / "venv" / venv.site_packages()
     for package in parts.packages:
         shutil.copytree(package.source, site / package.module, ignore=leave_out)
@@ -135,6 +144,9 @@ def _inputs(folder: Path, parts: Contents) -> Iterator[tuple[str, Path]]:
     for name in _OWN_FOLDERS:
         for path in _files(folder / name):
             yield path.relative_to(folder).as_posix(), path
+    for found in parts.dumped:
+        for path in _files(found.source) if found.source.is_dir() else (found.source,):
+            yield f"{found.place} {path.relative_to(found.source).as_posix()}", path
     for package in parts.packages:
         yield f"{package.distribution}/pyproject.toml", package.source.parent / "pyproject.toml"
         for path in _files(package.source):
@@ -164,6 +176,7 @@ def _packed_inputs(path: Path) -> str | None:
 def _version(folder: Path, parts: Contents) -> str | None:
     """Return the commit that last touched what the charm is packed from; None outside a git repository."""
     paths = [folder, *(package.source for package in parts.packages), *parts.requirements]
+    paths += [found.source for found in parts.dumped]
 
     def git(*words: str) -> str | None:
         try:

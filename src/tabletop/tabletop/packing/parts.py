@@ -1,37 +1,21 @@
-"""What goes into a charm: its part of charmcraft's python plugin, the requirements, the packages of the workspace."""
+"""What goes into a charm: its parts of charmcraft's python and dump plugins, the requirements, the workspace."""
 
-import re
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tabletop.charmfile import CharmError, CharmFile
-from tabletop.yamlfile import YamlFile, read_text
+from tabletop.charmfile import CharmFile
+from tabletop.packing import dump
+from tabletop.packing.dump import Dumped, dumped
+from tabletop.packing.errors import PackError
+from tabletop.packing.package import Package, check_dependencies, package
+from tabletop.yamlfile import YamlFile
 
-_REQUIREMENT_NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
+__all__ = ["Contents", "Dumped", "PackError", "Package", "contents"]
+
 _LAYOUT_KEYS = ("plugin", "source", "source-subdir", "build-packages", "build-snaps", "build-environment", "after")
-_OWN_KEYS = ("python-requirements", "python-packages")
-
-
-class PackError(CharmError):
-    """A charm can't be packed; the text names the file and the key at fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A package of the workspace: the folder that is imported, and what its metadata says."""
-
-    distribution: str
-    version: str
-    source: Path
-    dependencies: tuple[str, ...]
-
-    @property
-    def module(self) -> str:
-        """The name it is imported by."""
-        return self.source.name
+_OWN_KEYS = {"python": ("python-requirements", "python-packages"), "dump": dump.KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,42 +24,63 @@ class Contents:
 
     requirements: tuple[Path, ...]
     packages: tuple[Package, ...]
+    """They go into the virtual environment."""
+    dumped: tuple[Dumped, ...]
 
 
 def contents(charm: CharmFile) -> Contents:
-    """Read the charm's part of the python plugin.
+    """Read the charm's parts: one of the python plugin, any number of the dump plugin.
 
     Paths are relative to the charm's folder, as they are for charmcraft with `source: ../..` and `source-subdir`.
 
     Raises:
-        PackError: there is no such part, it has a key that this packer doesn't know, or a file is missing.
+        PackError: there is no such part, one has a key that this packer doesn't know, or a file is missing.
     """
     file = YamlFile.load(charm.path / "charmcraft.yaml")
-    parts = [name for name, part in charm.parts.items() if _plugin(part) == "python"]
-    others = [name for name in charm.parts if name not in parts]
-    if others or len(parts) != 1:
-        where = file.where("parts", *others[:1])
-        raise PackError(f"{where}: parts: one part of the plugin 'python' is what this packer does, and nothing else")
-    name = parts[0]
-    part = cast("dict[str, Any]", charm.parts[name])
-    for key in part:
-        if key not in (*_LAYOUT_KEYS, *_OWN_KEYS):
-            raise PackError(f"{file.where('parts', name, key)}: parts.{name}.{key}: this packer doesn't know the key")
+    name = _python_part(charm, file)
     requirements = tuple(_paths(charm, file, name, "python-requirements"))
     for number, path in enumerate(requirements):
         if not path.is_file():
             where = file.where("parts", name, "python-requirements", number)
             raise PackError(f"{where}: no such file: {path}")
     packages = tuple(
-        _package(path, file.where("parts", name, "python-packages", number))
+        package(path, file.where("parts", name, "python-packages", number))
         for number, path in enumerate(_paths(charm, file, name, "python-packages"))
     )
-    _check_dependencies(requirements, packages, file.where("parts", name, "python-packages"))
-    return Contents(requirements, packages)
+    others = tuple(found for part in charm.parts if part != name for found in dumped(charm, file, part))
+    where = file.where("parts", name, "python-packages")
+    check_dependencies(requirements, [*((found, where) for found in packages), *_dumped_packages(others)])
+    return Contents(requirements, packages, others)
 
 
-def _plugin(part: object) -> object:
-    return cast("dict[str, Any]", part).get("plugin") if isinstance(part, dict) else None
+def _python_part(charm: CharmFile, file: YamlFile) -> str:
+    """Return the name of the one part of the python plugin, having seen that this packer knows all parts."""
+    plugins = {name: _plugin(part) for name, part in charm.parts.items()}
+    unknown = [name for name, plugin in plugins.items() if plugin not in _OWN_KEYS]
+    parts = [name for name, plugin in plugins.items() if plugin == "python"]
+    if unknown or len(parts) != 1:
+        where = file.where("parts", *unknown[:1])
+        raise PackError(
+            f"{where}: parts: one part of the plugin 'python', and beside it parts of the plugin 'dump', is what this "
+            "packer does"
+        )
+    for name, part in charm.parts.items():
+        for key in cast("dict[str, Any]", part):
+            if key not in (*_LAYOUT_KEYS, *_OWN_KEYS[plugins[name]]):
+                where = file.where("parts", name, key)
+                raise PackError(f"{where}: parts.{name}.{key}: this packer doesn't know the key")
+    return parts[0]
+
+
+def _dumped_packages(others: Iterable[Dumped]) -> Iterator[tuple[Package, str]]:
+    """Return the packages of the workspace among what is dumped."""
+    for found in others:
+        if (found.source / "__init__.py").is_file() and (found.source.parent / "pyproject.toml").is_file():
+            yield package(found.source.parent, found.where), found.where
+
+
+def _plugin(part: object) -> str:
+    return str(cast("dict[str, Any]", part).get("plugin")) if isinstance(part, dict) else ""
 
 
 def _paths(charm: CharmFile, file: YamlFile, part: str, key: str) -> Iterable[Path]:
@@ -86,36 +91,3 @@ def _paths(charm: CharmFile, file: YamlFile, part: str, key: str) -> Iterable[Pa
         if not isinstance(text, str):
             raise PackError(f"{file.where('parts', part, key, number)}: parts.{part}.{key}: must be paths")
         yield (charm.path / text).resolve()
-
-
-def _package(path: Path, where: str) -> Package:
-    declared = path / "pyproject.toml"
-    if not declared.is_file():
-        raise PackError(
-            f"{where}: {path} has no pyproject.toml; packages of an index belong in python-requirements, pinned"
-        )
-    try:
-        project: dict[str, Any] = tomllib.loads(read_text(declared))["project"]
-        distribution, version = str(project["name"]), str(project["version"])
-    except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise PackError(f"{declared}: needs [project] with a name and a version ({error})") from error
-    source = path / distribution.replace("-", "_")
-    if not (source / "__init__.py").is_file():
-        raise PackError(f"{declared}: the package {source} has no __init__.py")
-    return Package(distribution, version, source, tuple(map(str, project.get("dependencies", []))))
-
-
-def _check_dependencies(requirements: Sequence[Path], packages: Sequence[Package], where: str) -> None:
-    """See that what the packages need is packed too, as charmcraft's `pip check` does."""
-    there = {_normal(package.distribution) for package in packages}
-    for path in requirements:
-        there.update(_normal(name) for name in _REQUIREMENT_NAME.findall(read_text(path)))
-    for package in packages:
-        for dependency in package.dependencies:
-            match = _REQUIREMENT_NAME.match(dependency)
-            if match and _normal(match[1]) not in there:
-                raise PackError(f"{where}: {package.distribution} needs {match[1]}, which isn't among what is packed")
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

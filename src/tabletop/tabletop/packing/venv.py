@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tabletop.errors import TabletopError
 from tabletop.packing.archive import folder_entries, write_archive
-from tabletop.packing.parts import PackError
+from tabletop.packing.errors import PackError
 
 PYTHON = Path("/usr/bin/python3")
 """The Python that machines have: they are built from this host's own package sources."""

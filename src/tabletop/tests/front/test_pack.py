@@ -219,6 +219,74 @@ def test_version_is_the_commit_that_touched_the_charm_last(workspace, tmp_path):
     assert CharmFile.open(workspace.pack().path).version == f"{commit}-dirty"
 
 
+WORKSPACE = """[]
+  workspace:
+    plugin: dump
+    source: ../../src
+    organize: {shared/shared: lib/shared, notes.txt: doc/notes.txt}
+    stage: [lib, doc/notes.txt, -lib/**/__pycache__]
+"""
+
+
+@pytest.fixture
+def dumping(workspace: Workspace) -> Workspace:
+    """The same charm, with the shared package as files of a part of its own."""
+    (workspace.package.parent / "notes.txt").write_text("notes\n")
+    (workspace.package / "shared/__pycache__").mkdir()
+    (workspace.package / "shared/__pycache__/old.cpython-38.pyc").write_bytes(b"old")
+    (workspace.folder / "src/charm.py").write_text("import shared, wheelhouse\nprint(shared.ANSWER, shared.__file__)\n")
+    workspace.charmcraft(packages=WORKSPACE)
+    return workspace
+
+
+def test_dumped_files_are_in_their_places(dumping, unpacked):
+    charm = unpacked(dumping.pack().path)
+    done = subprocess.run([charm / "dispatch"], cwd="/", env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["42", f"{charm}/lib/shared/__init__.py"]
+    assert (charm / "doc/notes.txt").read_text() == "notes\n"
+    assert not (charm / "lib/shared/__pycache__/old.cpython-38.pyc").exists()
+    assert not (charm / "shared").exists()
+
+
+@pytest.mark.parametrize("name", ["shared/shared/__init__.py", "notes.txt"])
+def test_a_changed_dumped_file_is_packed_again(dumping, name):
+    dumping.pack()
+    assert not dumping.pack().changed
+    path = dumping.package.parent / name
+    path.write_text(path.read_text() + "# more\n")
+    assert dumping.pack().changed
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "words"),
+    [
+        ("shared/shared:", "shared/nope:", "no such file: .*/src/shared/nope"),
+        ("doc/notes.txt,", "doc/other.txt,", "charmcraft.yaml:20: no such file"),
+        ("shared/shared:", "'*/shared':", "plain paths below"),
+        ("lib/shared,", "../lib/shared,", "plain paths below"),
+        ("lib/shared,", "3,", "organize.shared/shared: must be a path"),
+        ("organize: {shared/shared: lib/shared, notes.txt: doc/notes.txt}", "organize: [3]", "must be a mapping"),
+        ("stage: [lib, doc/notes.txt, -lib/**/__pycache__]", "stage: [3]", "stage: must be paths"),
+        ("stage: [lib, doc/notes.txt, -lib/**/__pycache__]", "", "stage: must list what is taken"),
+        ("-lib/**/__pycache__", "-lib/**/secret.py", "leaves out __pycache__, nothing else"),
+        ("source: ../../src", "", "source: must be a path"),
+        ("source: ../../src", "source: ../../src\n    prime: [lib]", "doesn't know the key"),
+    ],
+)
+def test_a_part_of_the_dump_plugin_that_is_wrong_is_refused(dumping, was, becomes, words):
+    assert was in WORKSPACE
+    dumping.charmcraft(packages=WORKSPACE.replace(was, becomes))
+    with pytest.raises(PackError, match=words):
+        dumping.pack()
+
+
+def test_what_a_dumped_package_needs_must_be_packed_too(dumping):
+    dumping.project(dependencies=["absent"])
+    with pytest.raises(PackError, match=r"charmcraft.yaml:19: shared needs absent"):
+        dumping.pack()
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -227,7 +295,7 @@ def test_version_is_the_commit_that_touched_the_charm_last(workspace, tmp_path):
         (lambda w: w.charmcraft(packages="[3]"), "parts.charm.python-packages: must be paths"),
         (lambda w: w.charmcraft(packages="[ops]"), "has no pyproject.toml"),
         (lambda w: w.charmcraft(packages="[]\n    python-keep-bins: true"), "doesn't know the key"),
-        (lambda w: w.charmcraft(packages="[]\n  other:\n    plugin: dump"), "one part of the plugin 'python'"),
+        (lambda w: w.charmcraft(packages="[]\n  other:\n    plugin: uv"), "one part of the plugin 'python'"),
         (lambda w: w.project(dependencies=["absent"]), "shared needs absent"),
         (lambda w: (w.package / "pyproject.toml").write_text("[project]\n"), "needs .project. with a name"),
         (lambda w: (w.package / "shared/__init__.py").unlink(), "has no __init__.py"),
