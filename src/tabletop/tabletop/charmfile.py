@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tabletop.charmplatforms import architectures_of_manifest, architectures_of_platforms
 from tabletop.charmreader import Reader, part, whole
 from tabletop.charmtypes import OPTION_TYPES, Action, CharmError, Endpoint, Option, OptionValue, Resource, Role, Storage
+from tabletop.elf import HEADER_BYTES, architecture_of
 from tabletop.yamlfile import YamlError, YamlFile
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Storage",
 ]
 
+_MANIFEST = "manifest.yaml"
 _METADATA_FILES = ("metadata.yaml", "config.yaml", "actions.yaml")
 
 
@@ -48,6 +51,8 @@ class CharmFile:
     version: str = ""
     base: str = ""
     parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    architectures: tuple[str, ...] = ()
+    """Those it was packed for, or can be packed for; none: it doesn't say."""
 
     @classmethod
     def open(cls, path: Path) -> "CharmFile":
@@ -71,6 +76,22 @@ class CharmFile:
         """Every endpoint, with the `juju-info` that each charm provides without saying so."""
         implicit = {"juju-info": Endpoint("juju-info", "juju-info", "provider")}
         return {**implicit, **self.provides, **self.requires, **self.peers}
+
+    def runs_on(self, architecture: str) -> bool:
+        """Whether machines of an architecture can run the charm.
+
+        A packed charm without machine code runs on all, whatever it was packed for.
+        """
+        if not self.architectures or architecture in self.architectures or "all" in self.architectures:
+            return True
+        if self.path.is_dir():
+            return False
+        with zipfile.ZipFile(self.path) as archive:
+            for info in archive.infolist():
+                with archive.open(info) as file:
+                    if architecture_of(file.read(HEADER_BYTES)) is not None:
+                        return False
+        return True
 
     def extract(self, dest: Path) -> None:
         """Lay the charm's files out in a folder, which is made and must be empty, with their modes.
@@ -115,7 +136,8 @@ def _from_folder(path: Path) -> CharmFile:
         if top.data.get("type", "charm") != "charm":
             raise CharmError(f"{top.where('type')}: type is {top.data['type']!r}; only a charm can be deployed")
         if "name" in top.data or not (path / "metadata.yaml").is_file():
-            return CharmFile(path=path, **Reader(whole(top), part(top, "config"), part(top, "actions")).fields())
+            fields = Reader(whole(top), part(top, "config"), part(top, "actions")).fields()
+            return CharmFile(path=path, architectures=architectures_of_platforms(top.data.get("platforms")), **fields)
     if not (path / "metadata.yaml").is_file():
         raise CharmError(f"{path}: isn't a charm: it has no charmcraft.yaml and no metadata.yaml")
     metadata, config, actions = (
@@ -138,6 +160,14 @@ def _from_zip(path: Path) -> CharmFile:
                 for name in _METADATA_FILES
             )
             version = archive.read("version").decode().strip() if "version" in names else ""
+            manifest = YamlFile.parse(
+                archive.read(_MANIFEST).decode() if _MANIFEST in names else "", f"{path}:{_MANIFEST}"
+            )
     except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
         raise CharmError(f"{path}: isn't a packed charm (a zip): {error}") from error
-    return CharmFile(path=path, version=version, **Reader(metadata, config, actions).fields())
+    return CharmFile(
+        path=path,
+        version=version,
+        architectures=architectures_of_manifest(manifest.data.get("bases")),
+        **Reader(metadata, config, actions).fields(),
+    )
