@@ -65,6 +65,8 @@ class RelayConfig(_Section):
     gateway: Name
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     secrets_file: Path | None = None
+    nodes_file: Path | None = None
+    """Who may speak to the gateway; without it nobody may."""
     status_socket: Path = Path("/run/iot-gateway/status.sock")
     batch: BatchConfig = BatchConfig()
     outbox: OutboxConfig = OutboxConfig()

@@ -41,6 +41,8 @@ class RelayIntake(Intake):
         except MalformedPayloadError as error:
             self.malformed += 1
             committer = self.dead_letters
+            if token is not None:
+                token = source.refused(token, error.reason)
             lines = [DeadLetter(error.reason, topic, now, payload[:MAX_KEPT]).to_line()]
         committer.add(lines, len(payload), source, token)
         if node == NODE:

@@ -13,9 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+from iot_gateway.nodes import Nodes
 
 
 class Options(BaseModel):
@@ -39,6 +42,14 @@ class Source(Protocol):
         """Go on taking payloads."""
         ...
 
+    def refused(self, token: Any, reason: str) -> Any:
+        """Learn that a payload is no reading and will be kept as a dead letter.
+
+        Returns:
+            The token to acknowledge it with: another one where the transport can tell its sender.
+        """
+        ...
+
 
 class Intake(Protocol):
     """What a listener hands payloads to. Called in the event loop; never blocks, never raises."""
@@ -57,14 +68,36 @@ class Intake(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What the core of the relay offers to a listener."""
+
+    intake: Intake
+    nodes: Nodes
+    state: Path
+    """A directory for what listeners must remember over a restart; each makes its own folder in it."""
+
+
 class Listener(ABC):
     """Takes payloads from nodes."""
 
     Options: ClassVar[type[Options]]
+    options: Any
+    """The settings in use."""
 
     @abstractmethod
-    def __init__(self, options: Any, intake: Intake):
+    def __init__(self, options: Any, core: Core):
         """Make the listener; nothing is opened yet."""
+
+    def configure(self, options: Any) -> bool:
+        """Use other settings from now on, without dropping a connection.
+
+        Called at every reload, with settings that are the same or not: files that they name are read again.
+
+        Returns:
+            Whether it could; if not, the listener is stopped and another one made.
+        """
+        return options == self.options
 
     @abstractmethod
     async def run(self) -> None:

@@ -13,7 +13,8 @@ from iot_gateway.config import RelayConfig
 from iot_gateway.errors import ConfigError
 from iot_gateway.forwarder import Forwarder
 from iot_gateway.intake import RelayIntake
-from iot_gateway.interfaces import Listener, Outbox, Uplink
+from iot_gateway.interfaces import Core, Listener, Outbox, Uplink
+from iot_gateway.nodes import Nodes
 from iot_gateway.packer import Limits, Packer, dead_letter_wrap, readings_wrap
 
 logger = logging.getLogger(__name__)
@@ -29,10 +30,11 @@ class Relay:
         """Open the outboxes; nothing listens or connects yet.
 
         Raises:
-            ConfigError: the configuration names a plugin that is not there.
+            ConfigError: the configuration names a plugin that is not there, or the file of nodes can't be used.
             OutboxUnavailableError: an outbox can't be opened.
         """
         self._config = config
+        self._nodes = Nodes.from_file(config.nodes_file)
         self._started = time.time()
         self._stop = asyncio.Event()
         outbox_class: Any = registry.outbox(config.outbox.plugin)
@@ -55,7 +57,8 @@ class Relay:
 
     def _make_listener(self, config: RelayConfig, name: str) -> Listener:
         plugin = registry.listener(config.listeners[name].plugin or name)
-        return plugin(config.listener_options(name), self._intake)
+        state = config.outbox.directory.parent / "listeners"
+        return plugin(config.listener_options(name), Core(self._intake, self._nodes, state))
 
     def _make_uplink(self, config: RelayConfig) -> Uplink:
         plugin = registry.uplink(config.uplink.plugin or "amqp")
@@ -156,11 +159,13 @@ class Relay:
     async def reload(self, path: Path) -> None:
         """Read the configuration again and follow it; keep the former one if it can't be used.
 
-        Batches, bounds, names and the log level change at once; a listener or the uplink connects anew if, and only
-        if, its own settings changed. The outbox's place and the status socket's need a restart.
+        Batches, bounds, names, nodes and the log level change at once; a listener that can't follow its own settings
+        otherwise, and the uplink if its settings changed, connect anew. The outbox's place and the status socket's
+        need a restart.
         """
         try:
             new = configuration.load(path)
+            self._nodes.reload(new.nodes_file)
         except ConfigError as error:
             logger.error("the configuration is not used, the former one stays: %s", error)
             return
@@ -191,9 +196,10 @@ class Relay:
 
     async def _reload_listeners(self, old: RelayConfig, new: RelayConfig) -> None:
         for name in old.listeners.keys() | new.listeners.keys():
-            if old.listeners.get(name) == new.listeners.get(name):
-                continue
             if name in self._listeners:
+                same_plugin = name in new.listeners and old.listeners[name].plugin == new.listeners[name].plugin
+                if same_plugin and self._listeners[name].configure(new.listener_options(name)):
+                    continue
                 await self._stop_listeners(name)
                 del self._listeners[name]
             if name in new.listeners:
@@ -219,6 +225,7 @@ class Relay:
             "listeners": {name: listener.status() for name, listener in self._listeners.items()},
             "outbox": outboxes,
             "forwarders": {lane: forwarder.status() for lane, forwarder in self._forwarders.items()},
+            "nodes": self._nodes.status(),
             "uplink": self._uplink.status(),
             "probes": intake.probes.states(self._outboxes[TELEMETRY].head),
         }

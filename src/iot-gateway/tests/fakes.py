@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from iot_gateway.errors import OutboxError
 from iot_gateway.interfaces import (
+    Core,
     Done,
     Envelope,
     Frame,
-    Intake,
     Listener,
     Options,
     Outbox,
@@ -72,6 +72,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.acknowledged: list[Any] = []
+        self.reasons: list[str] = []
         self.reading = True
 
     def acknowledge(self, tokens: Sequence[Any]) -> None:
@@ -82,6 +83,10 @@ class FakeSource:
 
     def resume(self) -> None:
         self.reading = True
+
+    def refused(self, token: Any, reason: str) -> Any:
+        self.reasons.append(reason)
+        return token
 
 
 class FakeSender(Sender):
@@ -110,9 +115,10 @@ class FakeListener(Listener):
 
     made: ClassVar[list["FakeListener"]] = []
 
-    def __init__(self, options: Any, intake: Intake):
+    def __init__(self, options: Any, core: Core):
         self.options = options
-        self.intake = intake
+        self.intake = core.intake
+        self.nodes = core.nodes
         self.source = FakeSource()
         self.running = self.quiet = False
         self.made.append(self)

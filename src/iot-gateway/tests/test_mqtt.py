@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from iot_gateway.interfaces import Source
+from iot_gateway.interfaces import Core, Source
 from iot_gateway.listeners.mqtt import MqttListener, MqttOptions, codec
 from iot_gateway.listeners.mqtt.listener import MqttConnection
+from iot_gateway.nodes import Nodes
+
+
+def core(intake: Any) -> Core:
+    return Core(intake, Nodes(), Path("none"))
 
 
 # Examples of non-normative section 2.2.3 of the specification.
@@ -154,7 +160,9 @@ def run(
         server = await asyncio.start_server(tiny.serve, "127.0.0.1", 0)
         intake = NotingIntake()
         port = server.sockets[0].getsockname()[1]
-        listener = MqttListener(MqttOptions(port=port, username="relay", password=SecretStr("pw"), **options), intake)
+        listener = MqttListener(
+            MqttOptions(port=port, username="relay", password=SecretStr("pw"), **options), core(intake)
+        )
         task = asyncio.create_task(listener.run())
         try:
             await test(tiny, listener, intake)
@@ -258,7 +266,7 @@ def test_a_broker_that_does_not_answer():
 
 def test_no_broker_at_all():
     async def inside() -> None:
-        listener = MqttListener(MqttOptions(port=1, username="relay", password=SecretStr("pw")), NotingIntake())
+        listener = MqttListener(MqttOptions(port=1, username="relay", password=SecretStr("pw")), core(NotingIntake()))
         task = asyncio.create_task(listener.run())
         await until(lambda: listener.status()["error"])
         assert "Connect call failed" in listener.status()["error"]

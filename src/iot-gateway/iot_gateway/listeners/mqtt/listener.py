@@ -137,6 +137,10 @@ class MqttConnection(asyncio.Protocol):
             self._last_heard = asyncio.get_running_loop().time()
             self._transport.resume_reading()
 
+    def refused(self, token: Any, reason: str) -> Any:  # noqa: ARG002
+        """MQTT 3.1.1 has no way to tell."""
+        return token
+
     def quiesce(self) -> None:
         """Read no more, for good; PUBACKs still go out."""
         self._quiet = True
@@ -174,9 +178,9 @@ class MqttListener(interfaces.Listener):
 
     Options = MqttOptions
 
-    def __init__(self, options: MqttOptions, intake: interfaces.Intake):
-        self._options = options
-        self._intake = intake
+    def __init__(self, options: MqttOptions, core: interfaces.Core):
+        self.options = self._options = options
+        self._intake = core.intake
         self._connected = False
         self._error: str | None = None
         self._connections = 0

@@ -1,0 +1,30 @@
+"""A node as the gateway knows it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""A node's name: one level of a topic, one word of a routing key, the first part of a SenML name."""
+
+_NO_KEYS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Who a node is, and what it may use."""
+
+    name: str
+    credential: str = ""
+    """The hash of its secret (:mod:`iot_gateway.nodes.credentials`); empty where it has none, so that only a
+    certificate or a key can prove who it is."""
+    enabled: bool = True
+    protocols: frozenset[str] | None = None
+    """The protocols that it may use, by the listeners' names (``mqtt``, ``coap``, ...); None for all."""
+    keys: Mapping[str, str] = field(default_factory=lambda: _NO_KEYS)
+    """What a protocol needs beside, or in place of, a hashed secret, under a name that the protocol's listener
+    defines: ``coap-psk`` (hexadecimal), ``zeromq-public-key`` (Z85), ..."""
+
+    def may_use(self, protocol: str) -> bool:
+        """Tell whether the node is let in by this protocol at all."""
+        return self.enabled and (self.protocols is None or protocol in self.protocols)
