@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from tabletop.engine import relations, removal, tasks, transaction
+from tabletop.engine import relations, removal, subordinates, tasks, transaction
 from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.layout import agent_directory, lay_out_charm
 from tabletop.engine.lifecycle import Event
@@ -92,14 +92,17 @@ class UnitAgent(threading.Thread):
 
     def _run_hook(self, event: Event, attempts: int) -> None:
         model, store = self._model, self._model.store
+        started = time.monotonic()
         with store.write():
             row = model.unit(self.unit)
             application = model.application(row["application"])
             machine = store.one("SELECT name, address FROM machine WHERE number = ?", row["machine"])
             if machine is None:
                 return
+            fresh: list[str] = []
             if event.kind == "relation-created":
                 relations.enter_scopes(model, self.unit, machine["address"])
+                fresh = subordinates.ensure(model, self.unit)
             operation = Operation(event, "running", attempts)
             now = time.time()
             store.execute("UPDATE unit SET op = ?, agent_since = ? WHERE name = ?", operation.to_json(), now, self.unit)
@@ -110,14 +113,14 @@ class UnitAgent(threading.Thread):
                     now,
                     self.unit,
                 )
+        if fresh:
+            model.on_new_units()
         context = HookContext(model, model.unit(self.unit), event)
-        started = time.monotonic()
         try:
             self._lay_out(row, application["charm"], event)
             outcome = self._dispatch(context, machine["name"])
         except (TabletopError, OSError) as error:
             outcome = Outcome(-1, "", str(error))
-        took = time.monotonic() - started
         name = event.hook_name
         if context.reboot == "now":
             self._log("INFO", _UNITER, f'hook "{name}" asked for a reboot; it runs again after that')
@@ -126,10 +129,9 @@ class UnitAgent(threading.Thread):
             transaction.commit(context)
             how = "ran" if outcome is not None else "skipped (the charm has no such hook)"
             self._log("INFO", _UNITER, f'{how} "{name}" hook (via hook dispatching script: dispatch)')
-            self._log("DEBUG", _UNITER, f'hook "{name}" took {took:.3f} s')
         else:
-            self._log("DEBUG", _UNITER, f'hook "{name}" took {took:.3f} s')
             self._fail(event, attempts, outcome)
+        self._log("DEBUG", _UNITER, f'hook "{name}" took {time.monotonic() - started:.3f} s')
 
     def _lay_out(self, row: Any, wanted: str, event: Event) -> None:
         """Give the unit (its row) its charm's files, if it has none or is to get others."""
