@@ -4,7 +4,6 @@ from typing import Any
 
 from tabletop.charmfile import CharmFile
 from tabletop.format import to_yaml
-from tabletop.version import host_architecture
 from tabletop.yamlfile import YamlFile
 
 _METADATA_KEYS = (
@@ -31,7 +30,7 @@ _LINKS = {
 }
 
 
-def metadata_files(charm: CharmFile) -> dict[str, str]:
+def metadata_files(charm: CharmFile, architecture: str) -> dict[str, str]:
     """Return metadata.yaml, config.yaml, actions.yaml and manifest.yaml of a charm's folder.
 
     config.yaml and actions.yaml are left out where the charm has none, as charmcraft does.
@@ -45,14 +44,14 @@ def metadata_files(charm: CharmFile) -> dict[str, str]:
         if key in links:
             value = links[key]
             metadata[name] = [value] if name == "maintainers" and not isinstance(value, list) else value
-    files = {"metadata.yaml": to_yaml(metadata) + "\n", "manifest.yaml": to_yaml(_manifest(charm)) + "\n"}
+    files = {"metadata.yaml": to_yaml(metadata) + "\n", "manifest.yaml": to_yaml(_manifest(charm, architecture)) + "\n"}
     for name, key in (("config.yaml", "config"), ("actions.yaml", "actions")):
         if unified.get(key):
             files[name] = to_yaml(unified[key]) + "\n"
     return files
 
 
-def _manifest(charm: CharmFile) -> dict[str, Any]:
+def _manifest(charm: CharmFile, architecture: str) -> dict[str, Any]:
     name, _, channel = charm.base.partition("@")
-    base = {"name": name or "ubuntu", "channel": channel or "24.04", "architectures": [host_architecture()]}
+    base = {"name": name or "ubuntu", "channel": channel or "24.04", "architectures": [architecture]}
     return {"bases": [base], "analysis": {"attributes": [{"name": "language", "result": "python"}]}}

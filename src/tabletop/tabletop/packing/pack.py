@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tabletop.charmfile import CharmFile
+from tabletop.emulation import is_emulated
 from tabletop.packing import venv
 from tabletop.packing.archive import Entry, folder_entries, write_archive
 from tabletop.packing.errors import PackError
 from tabletop.packing.metadata import metadata_files
 from tabletop.packing.package import Package
 from tabletop.packing.parts import Contents, contents
+from tabletop.version import host_architecture
 
 _FORMAT = 3
 """Part of every input's hash: raise it when the packer itself makes something else of the same input."""
@@ -54,31 +56,47 @@ class Packed:
     changed: bool
 
 
-def pack(folder: Path, output: Path, cache_dir: Path, progress: Callable[[str], None]) -> Packed:
+def pack(
+    folder: Path,
+    output: Path,
+    cache_dir: Path,
+    progress: Callable[[str], None],
+    *,
+    architecture: str | None = None,
+) -> Packed:
     """Pack a charm's folder.
 
     Args:
         folder: the charm's folder, with a unified charmcraft.yaml.
-        output: the file to make, or a folder to make `<name>.charm` in.
+        output: the file to make, or a folder to make it in: `<name>.charm` for this host's architecture, else
+            `<name>_<architecture>.charm`.
         cache_dir: where installed requirements are kept for the next charm that has the same.
         progress: told what takes a while.
+        architecture: dpkg's name of the machines' architecture; this host's own if None.
 
     Raises:
         CharmError: the charm's metadata is malformed.
-        PackError: something it is packed from is missing, or its requirements can't be installed.
+        PackError: it isn't meant for the architecture, something it is packed from is missing, or its requirements
+            can't be installed.
     """
     if not folder.is_dir():
         raise PackError(f"{folder}: no such folder")
     charm = CharmFile.open(folder)
     if not (folder / "src/charm.py").is_file():
         raise PackError(f"{folder}/src/charm.py: is missing; it is what a charm runs")
+    architecture = architecture or host_architecture()
+    if not charm.runs_on(architecture):
+        raise PackError(
+            f"{folder}/charmcraft.yaml: {charm.name} is for {' and '.join(charm.architectures)}, by its platforms, "
+            f"not for {architecture}"
+        )
     if output.is_dir() or output.suffix != ".charm":
-        output = output / f"{charm.name}.charm"
+        output = output / f"{charm.name}{f'_{architecture}' if is_emulated(architecture) else ''}.charm"
     parts = contents(charm)
-    inputs = _inputs_hash(folder, parts)
+    inputs = _inputs_hash(folder, parts, architecture)
     if _packed_inputs(output) == inputs:
         return Packed(charm.name, output, changed=False)
-    packages = venv.install(parts.requirements, cache_dir, progress)
+    packages = venv.install(parts.requirements, architecture, cache_dir, progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tabletop-pack-") as temporary:
         stage = Path(temporary)
@@ -89,7 +107,7 @@ def pack(folder: Path, output: Path, cache_dir: Path, progress: Callable[[str], 
             Entry("venv/pyvenv.cfg", _pyvenv()),
             Entry("dispatch", _DISPATCH.encode(), executable=True),
             Entry("version", (_version(folder, parts) or inputs[:12]).encode() + b"\n"),
-            *(Entry(name, text.encode()) for name, text in metadata_files(charm).items()),
+            *(Entry(name, text.encode()) for name, text in metadata_files(charm, architecture).items()),
         ]
         write_archive(output, entries, onto=packages, comment=_COMMENT + inputs)
     return Packed(charm.name, output, changed=True)
@@ -153,8 +171,9 @@ def _inputs(folder: Path, parts: Contents) -> Iterator[tuple[str, Path]]:
             yield f"{package.distribution}/{path.relative_to(package.source).as_posix()}", path
 
 
-def _inputs_hash(folder: Path, parts: Contents) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {venv.requirements_key(parts.requirements)}\n{_DISPATCH}".encode())
+def _inputs_hash(folder: Path, parts: Contents, architecture: str) -> str:
+    key = venv.requirements_key(parts.requirements, architecture)
+    digest = hashlib.sha256(f"{_FORMAT} {key}\n{_DISPATCH}".encode())
     for name, path in _inputs(folder, parts):
         content = path.read_bytes()
         mode = "x" if os.access(path, os.X_OK) else "-"

@@ -13,6 +13,10 @@ import yaml
 
 from tabletop.charmfile import CharmFile
 from tabletop.packing import PackError, pack, venv
+from tabletop.version import host_architecture
+
+OTHER = "amd64" if host_architecture() == "arm64" else "arm64"
+CACHE_TAG = "-".join(venv.python()[1].split("-")[1:3])
 
 CHARMCRAFT = """\
 type: charm
@@ -21,7 +25,7 @@ title: Tiny
 summary: a tiny charm
 description: that prints
 base: ubuntu@24.04
-platforms: {{amd64: }}
+platforms: {platforms}
 links: {{contact: someone, source: https://example.com}}
 provides: {{web: {{interface: http}}}}
 parts:
@@ -58,40 +62,53 @@ class Workspace:
         (self.package / "shared/__init__.py").write_text("ANSWER = 42\n")
         self.project(dependencies=["wheelhouse>=1"])
         self.requirements = root / "requirements.txt"
-        self.requirements.write_text(self._wheel("wheelhouse"))
+        self.require(self.wheel("wheelhouse"))
         self.charmcraft()
 
     def project(self, **keys: object) -> None:
         lines = [f"{key} = {value!r}" for key, value in {"name": "shared", "version": "0.1.0", **keys}.items()]
         (self.package / "pyproject.toml").write_text("\n".join(["[project]", *lines, ""]))
 
-    def charmcraft(self, requirements: str = "[../../requirements.txt]", packages: str = "[../../src/shared]") -> None:
-        text = CHARMCRAFT.format(requirements=requirements, packages=packages)
+    def charmcraft(
+        self,
+        requirements: str = "[../../requirements.txt]",
+        packages: str = "[../../src/shared]",
+        platforms: str = "{amd64: , arm64: }",
+    ) -> None:
+        text = CHARMCRAFT.format(requirements=requirements, packages=packages, platforms=platforms)
         (self.folder / "charmcraft.yaml").write_text(text)
 
-    def pack(self, output: Path | None = None):
-        return pack(self.folder, output or self.output, self.cache, self.said.append)
+    def pack(self, output: Path | None = None, architecture: str | None = None):
+        return pack(self.folder, output or self.output, self.cache, self.said.append, architecture=architecture)
 
-    def _wheel(self, name: str) -> str:
+    def require(self, *digests: str) -> None:
+        """Pin the wheels of the package wheelhouse that have these SHA-256."""
+        hashes = " ".join(f"--hash=sha256:{digest}" for digest in digests)
+        text = f"--no-index\n--find-links {self.root / 'wheels'}\nwheelhouse==1.0 {hashes}\n"
+        self.requirements.write_text(text)
+
+    def wheel(self, name: str, tag: str = "py3-none-any", code: bytes = b"") -> str:
+        """Make a wheel; return its SHA-256."""
         house = self.root / "wheels"
-        house.mkdir()
+        house.mkdir(exist_ok=True)
         info = f"{name}-1.0.dist-info"
         files = {
-            f"{name}.py": "VALUE = 1\n",
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{name}.py": b"VALUE = 1\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
         }
+        if code:
+            files[f"{name}_c.so"] = code
         rows = [
-            f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
-            for path, text in files.items()
+            f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()},"
+            for path, content in files.items()
         ]
-        files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""])
-        path = house / f"{name}-1.0-py3-none-any.whl"
+        files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+        path = house / f"{name}-1.0-{tag}.whl"
         with zipfile.ZipFile(path, "w") as archive:
-            for member, text in files.items():
-                archive.writestr(member, text)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return f"--no-index\n--find-links {house}\n{name}==1.0 --hash=sha256:{digest}\n"
+            for member, content in files.items():
+                archive.writestr(member, content)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -217,6 +234,69 @@ def test_version_is_the_commit_that_touched_the_charm_last(workspace, tmp_path):
     assert CharmFile.open(workspace.pack().path).version == commit
     (workspace.folder / "src/helper.py").write_text("NAME = 'other'\n")
     assert CharmFile.open(workspace.pack().path).version == f"{commit}-dirty"
+
+
+def machine_code(architecture: str) -> bytes:
+    """Return the start of a library, as elf(5) has it."""
+    number = {"amd64": 62, "arm64": 183}[architecture]
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + number.to_bytes(2, "little")
+
+
+@pytest.fixture
+def compiled(workspace: Workspace) -> Workspace:
+    """The same charm, whose requirement holds machine code and has a wheel for each architecture."""
+    for path in (workspace.root / "wheels").iterdir():
+        path.unlink()
+    machines = {"amd64": "x86_64", "arm64": "aarch64"}
+    workspace.require(
+        *(
+            workspace.wheel("wheelhouse", f"py3-none-manylinux_2_17_{machine}", machine_code(architecture))
+            for architecture, machine in machines.items()
+        )
+    )
+    return workspace
+
+
+def test_each_architecture_has_its_own_file(compiled):
+    out = compiled.root / "packed"
+    out.mkdir()
+    for architecture in ("amd64", "arm64"):
+        packed = compiled.pack(out, architecture)
+        own = architecture == host_architecture()
+        assert packed.path == out / ("tiny.charm" if own else f"tiny_{architecture}.charm")
+        with zipfile.ZipFile(packed.path) as archive:
+            assert archive.read(f"venv/{venv.site_packages()}/wheelhouse_c.so") == machine_code(architecture)
+            assert f"venv/{venv.site_packages()}/__pycache__/wheelhouse.{CACHE_TAG}.pyc" in archive.namelist()
+        assert CharmFile.open(packed.path).architectures == (architecture,)
+        assert not compiled.pack(out, architecture).changed
+    # The same file again, for the other architecture.
+    assert compiled.pack(architecture=OTHER).changed
+    assert compiled.pack().changed
+
+
+def test_a_wheel_that_isnt_there_for_the_architecture(compiled):
+    for path in (compiled.root / "wheels").glob("*" + {"amd64": "x86_64", "arm64": "aarch64"}[OTHER] + "*"):
+        path.unlink()
+    with pytest.raises(PackError, match=r"requirements.txt: can't be installed"):
+        compiled.pack(architecture=OTHER)
+
+
+def test_machine_code_for_the_wrong_architecture(workspace):
+    for path in (workspace.root / "wheels").iterdir():
+        path.unlink()
+    workspace.require(workspace.wheel("wheelhouse", code=machine_code(host_architecture())))
+    with pytest.raises(PackError, match=rf"wheelhouse_c.so: is machine code for .*, not {OTHER}"):
+        workspace.pack(architecture=OTHER)
+    assert workspace.pack().changed
+
+
+def test_a_charm_that_isnt_for_the_architecture(workspace):
+    workspace.charmcraft(platforms=f"{{{host_architecture()}: }}")
+    with pytest.raises(PackError, match=rf"tiny is for {host_architecture()}, by its platforms, not for {OTHER}"):
+        workspace.pack(architecture=OTHER)
+    workspace.charmcraft(platforms="{amd64: , arm64: , riscv64: }")
+    with pytest.raises(PackError, match="can't pack for riscv64: packages come for amd64 and arm64"):
+        workspace.pack(architecture="riscv64")
 
 
 WORKSPACE = """[]
