@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,9 +17,9 @@ MakeWriter = Callable[..., HdfsWriter]
 LINES = [f'{{"seq":{number},"text":"{number * 7919}"}}' for number in range(400)]
 
 
-def send(flume_home: Path, directory: Path, writer: HdfsWriter, event_dir: str) -> None:
+def send(flume_home: Path, directory: Path, writer: HdfsWriter, event_dir: str, lines: Sequence[str] = LINES) -> None:
     """Send each line as an event, with Flume's own client."""
-    (directory / "body").write_text("\n".join(LINES) + "\n")
+    (directory / "body").write_text("\n".join(lines) + "\n")
     (directory / "headers").write_text(f"event_dir={event_dir}\n")
     command: list[str | Path] = [flume_home / "bin/flume-ng", "avro-client", "--host", "127.0.0.1"]
     command += ["--port", str(writer.port), "--filename", directory / "body", "--headerFile", directory / "headers"]
@@ -86,9 +86,13 @@ def test_the_listing_is_hadoops(hdfs: Hdfs, ingestion: ModuleType, tmp_path: Pat
 
 
 def test_a_smoke_test_event_shows_at_once(hdfs: Hdfs, make_writer: MakeWriter, flume_home: Path, tmp_path: Path):
+    """One event, as the action sends it: its channel makes a file of each and is not for load."""
     writer = make_writer(roll_interval=300)
-    send(flume_home, tmp_path, writer, "smoke-test")
-    directory = f"/user/flume/smoke-test/{writer.unit}"
-    wait_until(
-        lambda: any(entry.name.startswith("FlumeData.") for entry in hdfs.store.walk(directory)), 60, "a finished file"
-    )
+    send(flume_home, tmp_path, writer, "smoke-test", ["a token"])
+    store, directory = hdfs.store, f"/user/flume/smoke-test/{writer.unit}"
+
+    def finished() -> list[bytes]:
+        files = [entry for entry in store.walk(directory) if entry.name.startswith("FlumeData.")]
+        return [store.read(entry.path, 0, entry.length) for entry in files]
+
+    wait_until(lambda: finished() == [b"a token\n"], 60, "a finished file with the event")
