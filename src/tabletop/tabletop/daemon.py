@@ -22,6 +22,8 @@ from tabletop.settings import image_packages
 from tabletop.version import JUJU_VERSION
 
 logger = logging.getLogger(__name__)
+_SWITCH_S = 0.001
+"""A hook tool's caller waits while another thread holds the interpreter, by default for up to 5 ms."""
 
 
 class _Containers(Containers):
@@ -36,6 +38,7 @@ def main() -> int:
     """Serve until told to end; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     paths = Paths.from_environment()
+    sys.setswitchinterval(_SWITCH_S)
     try:
         machines = _Containers(paths, lambda line: logger.info("%s", line), include=image_packages(paths))
         run_daemon(paths, machines, Settings(juju_version=JUJU_VERSION))

@@ -25,10 +25,13 @@ exec "$@"
 # Starts the program as a child: only a child comes into the machine's namespace of process ids. nsenter could do so
 # itself, but it stops when its child is stopped, as every process is while a machine goes down; then nobody takes note
 # of the child's end, without which the kernel does not let the machine's first process go. A shell waits on.
-_WAIT = 'unset PWD OLDPWD; "$@"; exit $?'
+_WAIT = 'cd -- "$1" || exit 125; shift; unset PWD OLDPWD; "$@"; exit $?'
 _PARENT = "tabletop"
 _GRACE = 60.0
 """Seconds that a new group is left alone."""
+_SWEEP_EVERY = 30.0
+"""Seconds from one look for groups to remove to the next: each costs as much as it finds."""
+_swept: dict[Path, float] = {}
 _counter = itertools.count()
 
 
@@ -49,10 +52,12 @@ def command(
     directories = [_execution_group(groups.unified), *dict.fromkeys(groups.v1.values())]
     line = ["/bin/sh", "-c", _ENTER, "sh", str(len(directories)), *map(str, directories)]
     line += [_program("nsenter"), f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
-    line += ["--no-fork", "--", "/bin/sh", "-c", _WAIT, "sh"]
+    # That shell changes to the folder too, which saves a program, where it is in the machine and the user's.
+    plain = user == "root" and "PWD" not in env
+    line += ["--no-fork", "--", "/bin/sh", "-c", _WAIT, "sh", cwd if plain else "/"]
     if user != "root":
         line += ["setpriv", f"--reuid={user}", f"--regid={_primary_group(passwd, user)}", "--init-groups", "--"]
-    if cwd != "/" or "PWD" in env:
+    if not plain and (cwd != "/" or "PWD" in env):
         line += ["env", f"--chdir={cwd}", *(f"{name}={env[name]}" for name in ("PWD", "OLDPWD") if name in env)]
     return [*line, *argv]
 
@@ -64,7 +69,10 @@ def _execution_group(machine: Path) -> Path:
     is no unit's, so that the machine's systemd leaves it alone.
     """
     parent = machine / _PARENT
-    _remove_empty(parent)
+    now = time.monotonic()
+    if now - _swept.get(parent, -_SWEEP_EVERY) >= _SWEEP_EVERY:
+        _swept[parent] = now
+        _remove_empty(parent)
     stat = read_stat(os.getpid())
     started = 0 if stat is None else stat.started
     group = parent / f"{os.getpid()}-{started}-{next(_counter)}"
