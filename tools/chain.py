@@ -1,15 +1,16 @@
-"""The steps that prove the chain, given any Juju client: used by ``make up`` and by the model tests.
+"""The steps that prove the chain, for any Juju client: `make up`, tests/model and tests/juju take them.
 
-Each step runs one action of one charm and returns what it answered, typed. A step knows no addresses and no
-machines; what it needs of the other end comes out of the action before it.
+A step is one run of one charm's action: where it runs, with which parameters, and how its results read, typed. It
+knows no client, no addresses and no machines; what it needs of the other end comes out of the step before it.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-import jubilant
-
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "bundles/iot-analytics/bundle.yaml"
 APPLICATIONS = (
     "sensor-node",
     "gateway",
@@ -22,14 +23,34 @@ APPLICATIONS = (
     "spark",
     "zeppelin",
 )
+WAIT_S = 900
+"""Seconds that an action may take."""
 
-RunAction = Callable[[str, str, Mapping[str, object]], Mapping[str, str]]
-"""Runs an action: unit, action, parameters -> its results. Raises if the action fails."""
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Step(Generic[Result]):
+    """One run of an action."""
+
+    unit: str
+    action: str
+    params: Mapping[str, object]
+    read: Callable[[Mapping[str, str]], Result]
+    """What the action's results say."""
+
+
+class Run(Protocol):
+    """Runs a step with some client and returns what it says; raises if the action fails."""
+
+    def __call__(self, step: Step[Result], /) -> Result:
+        """Run the step."""
+        ...
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A finished run of ``generate-data``."""
+    """A finished run of `generate-data`."""
 
     node: str
     """The sub-node that the run's readings belong to."""
@@ -39,7 +60,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What ``verify-ingestion`` found in HDFS."""
+    """What `verify-ingestion` found in HDFS."""
 
     listing: str
     sent: int
@@ -59,74 +80,35 @@ class Notebook:
     paragraphs: str
 
 
-def run_with(juju: jubilant.Juju, *, wait: float = 900) -> RunAction:
-    """Run actions through ``juju``, quietly."""
-
-    def run(unit: str, action: str, params: Mapping[str, object]) -> Mapping[str, str]:
-        return juju.run(unit, action, dict(params), wait=wait).results
-
-    return run
+def smoke_test(app: str) -> Step[Mapping[str, str]]:
+    """Let an application's first unit try itself."""
+    return Step(f"{app}/0", "smoke-test", {}, dict)
 
 
-def generate(run: RunAction, *, count: int, rate: int = 0, seed: int = 1) -> Sent:
-    """Send ``count`` readings from the sensor node; returns once the gateway has acknowledged all of them."""
-    results = run("sensor-node/0", "generate-data", {"count": count, "rate": rate, "seed": seed})
-    return Sent(results["node"], int(results["sent"]), float(results["seconds"]))
+def generate(*, count: int, rate: int = 0, seed: int = 1) -> Step[Sent]:
+    """Send `count` readings from the sensor node; done once the gateway has acknowledged all of them."""
+
+    def read(results: Mapping[str, str]) -> Sent:
+        return Sent(results["node"], int(results["sent"]), float(results["seconds"]))
+
+    return Step("sensor-node/0", "generate-data", {"count": count, "rate": rate, "seed": seed}, read)
 
 
-def verify(run: RunAction, sent: Sent, *, timeout_s: int = 180) -> Ingested:
+def verify(sent: Sent, *, timeout_s: int = 180) -> Step[Ingested]:
     """Wait for a run's readings to be in HDFS and count them."""
-    results = run("flume-hdfs/0", "verify-ingestion", {"node": sent.node, "sent": sent.readings, "timeout": timeout_s})
-    return Ingested(
-        results["listing"],
-        int(results["sent"]),
-        int(results["in-hdfs"]),
-        int(results["lost"]),
-        int(results["duplicated"]),
-    )
+
+    def read(results: Mapping[str, str]) -> Ingested:
+        numbers = (int(results[key]) for key in ("sent", "in-hdfs", "lost", "duplicated"))
+        return Ingested(results["listing"], *numbers)
+
+    params = {"node": sent.node, "sent": sent.readings, "timeout": timeout_s}
+    return Step("flume-hdfs/0", "verify-ingestion", params, read)
 
 
-def run_notebook(run: RunAction, sent: Sent) -> Notebook:
+def run_notebook(sent: Sent) -> Step[Notebook]:
     """Run the tutorial notebook over a run's readings."""
-    results = run("zeppelin/0", "run-notebook", {"node": sent.node, "sent": sent.readings})
-    return Notebook(int(results["count"]), results["html"], results["paragraphs"])
 
+    def read(results: Mapping[str, str]) -> Notebook:
+        return Notebook(int(results["count"]), results["html"], results["paragraphs"])
 
-def problems(status: jubilant.Status) -> dict[str, str]:
-    """Return what is not active yet: unit or application name -> its status and message."""
-    waiting: dict[str, str] = {}
-    for name, app in status.apps.items():
-        if not app.units:
-            waiting[name] = "no unit yet"
-        for unit_name, unit in app.units.items():
-            if not unit.is_active:
-                workload = unit.workload_status
-                waiting[unit_name] = f"{workload.current}: {workload.message}".rstrip(": ")
-    return waiting
-
-
-def wait_until_active(
-    juju: jubilant.Juju, *, timeout_s: float = 1200, progress: Callable[[str], None] = print
-) -> jubilant.Status:
-    """Wait until every unit of the model is active, reporting each change.
-
-    Raises:
-        TimeoutError: with what is still missing.
-    """
-    deadline = time.monotonic() + timeout_s
-    shown: dict[str, str] = {}
-    while True:
-        status = juju.status()
-        now = problems(status)
-        for name in sorted(shown.keys() - now.keys()):
-            progress(f"{name}: active")
-        for name, text in sorted(now.items()):
-            if shown.get(name) != text:
-                progress(f"{name}: {text}")
-        shown = now
-        if status.apps and not now:
-            return status
-        if time.monotonic() > deadline:
-            missing = "; ".join(f"{name} {text}" for name, text in sorted(now.items()))
-            raise TimeoutError(f"not active after {timeout_s:.0f} s: {missing}")
-        time.sleep(1)
+    return Step("zeppelin/0", "run-notebook", {"node": sent.node, "sent": sent.readings}, read)

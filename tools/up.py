@@ -14,22 +14,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import chain
 import jubilant
+import prepare
+import through_jubilant
+from chain import BUNDLE, ROOT, Result, Step
+from prepare import BUILD, TABLETOP
 
-ROOT = Path(__file__).resolve().parent.parent
-TABLETOP = ROOT / ".venv/bin/tabletop"
-BUNDLE = ROOT / "bundles/iot-analytics/bundle.yaml"
-BUILD = ROOT / "build"
 RESULT = BUILD / "up.json"
 LOCK = Path("/run/lock/iot-analytics-up.lock")
 MODEL = "iot"
-# Java is in the base image because seven of the ten machines want it: installed once instead of seven times.
-IMAGE_PACKAGES = ("openjdk-17-jre-headless",)
 PAGES = (
     ("RabbitMQ management", "rabbitmq", 15672),
     ("HDFS NameNode", "hadoop-namenode", 9870),
@@ -113,30 +111,24 @@ def build() -> None:
     """Make the base image, the resources and the charms, each only if it is missing or out of date."""
 
     def image() -> None:
-        includes = [word for package in IMAGE_PACKAGES for word in ("--include", package)]
-        stream("machine image", [TABLETOP, "bootstrap", *includes])
-
-    def resources() -> None:
-        stream("resources", [sys.executable, ROOT / "resources/build.py"])
-
-    def charms() -> None:
-        for name in chain.APPLICATIONS:
-            stream("charms", [TABLETOP, "pack", ROOT / "charms" / name, "-o", BUILD / "charms" / f"{name}.charm"])
+        stream("machine image", prepare.bootstrap(TABLETOP))
 
     def parts() -> None:
-        resources()
-        charms()
+        stream("resources", prepare.resources())
+        for command in prepare.charms(TABLETOP):
+            stream("charms", command)
 
     together(image, parts)
 
 
-def run_shown(unit: str, action: str, params: Mapping[str, object]) -> Mapping[str, str]:
-    """Run an action and show its log as it comes.
+def run_shown(step: Step[Result], /) -> Result:
+    """Run a step and show its log as it comes.
 
     Raises:
         UpError: the action failed.
     """
-    words = [f"{key}={value}" for key, value in params.items()]
+    unit, action = step.unit, step.action
+    words = [f"{key}={value}" for key, value in step.params.items()]
     say(f"juju run {unit} {action} {' '.join(words)}")
     command = [TABLETOP, "run", "-m", MODEL, "--format", "json", "--wait", "30m", unit, action, *words]
     result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=False)
@@ -146,7 +138,7 @@ def run_shown(unit: str, action: str, params: Mapping[str, object]) -> Mapping[s
         raise UpError(f"{action} on {unit} gave no answer; `tabletop debug-log -m {MODEL}` may say why") from None
     if result.returncode or task["status"] != "completed":
         raise UpError(f"{action} on {unit} {task['status']}: {task.get('message', '')}; results {task.get('results')}")
-    return task["results"]
+    return step.read(task["results"])
 
 
 def show(juju: jubilant.Juju) -> None:
@@ -172,7 +164,7 @@ def already_up(juju: jubilant.Juju) -> bool:
         status = juju.status()
     except jubilant.CLIError:
         return False
-    return set(chain.APPLICATIONS) <= status.apps.keys() and not chain.problems(status)
+    return set(chain.APPLICATIONS) <= status.apps.keys() and not through_jubilant.problems(status)
 
 
 def models() -> list[str]:
@@ -187,15 +179,15 @@ def models() -> list[str]:
 
 def prove(count: int, seed: int) -> dict[str, object]:
     """Send readings through the chain and count them at its other end; returns the figures."""
-    sent = chain.generate(run_shown, count=count, seed=seed)
+    sent = run_shown(chain.generate(count=count, seed=seed))
     begin = time.monotonic()
-    found = chain.verify(run_shown, sent)
+    found = run_shown(chain.verify(sent))
     print(found.listing)
     say(
         f"readings sent {found.sent:,} / in HDFS {found.in_hdfs:,} / lost {found.lost} / duplicated {found.duplicated}"
         f" ({time.monotonic() - begin:.0f} s after the last was sent)"
     )
-    note = chain.run_notebook(run_shown, sent)
+    note = run_shown(chain.run_notebook(sent))
     print(note.paragraphs)
     if note.count != sent.readings:
         raise UpError(f"the notebook counted {note.count:,} readings, sent were {sent.readings:,}")
@@ -224,7 +216,7 @@ def up(count: int, seed: int) -> None:
     if MODEL not in models():
         stream("tabletop", [TABLETOP, "add-model", MODEL])
     stream("deploy", [TABLETOP, "deploy", "-m", MODEL, BUNDLE])
-    chain.wait_until_active(juju, progress=say)
+    through_jubilant.wait_until_active(juju, progress=say)
     say("every unit is active")
     figures = prove(count, seed)
     page = BUILD / "notebook.html"

@@ -1,66 +1,37 @@
-"""A model of its own for the tests: the whole bundle on real machines, beside any that the operator runs."""
+"""What the model tests share. The model and its life cycle are pytest-jubilant's (see README.md)."""
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Generator
 
 import jubilant
 import pytest
+import through_jubilant
+from chain import Run
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-
-import chain  # noqa: E402
-
-STATE = Path("/var/lib/tabletop-test")
-ENVIRONMENT = {"TABLETOP_STATE": str(STATE), "TABLETOP_RUN": "/run/tabletop-test"}
-IMAGE_PACKAGES = ("openjdk-17-jre-headless",)
-BUNDLE = ROOT / "bundles/iot-analytics/bundle.yaml"
-
-
-def command(*words: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(word) for word in words], text=True, check=True, **options)
-
-
-@pytest.fixture(scope="session")
-def tabletop() -> str:
-    """The command of a tabletop with its own state; whatever an earlier run left is removed first, and all after."""
-    os.environ.update(ENVIRONMENT)
-    tool = shutil.which("tabletop", path=str(Path(sys.executable).parent))
-    assert tool
-    command(tool, "destroy", "--no-prompt")
-    includes = [word for package in IMAGE_PACKAGES for word in ("--include", package)]
-    command(tool, "bootstrap", *includes)
-    yield tool
-    command(tool, "destroy", "--no-prompt")
-
-
-@pytest.fixture(scope="session")
-def built(tabletop: str) -> Path:
-    """The bundle, with its resources and charms built."""
-    command(sys.executable, ROOT / "resources/build.py")
-    for name in chain.APPLICATIONS:
-        command(tabletop, "pack", ROOT / "charms" / name, "-o", ROOT / f"build/charms/{name}.charm")
-    return BUNDLE
-
-
-@pytest.fixture(scope="session")
-def juju(tabletop: str, built: Path) -> jubilant.Juju:
-    """The deployed bundle, every unit active."""
-    client = jubilant.Juju(cli_binary=tabletop, wait_timeout=1200)
-    client.add_model("iot-test")
-    client.deploy(built)
-    try:
-        chain.wait_until_active(client)
-    except TimeoutError:
-        print(client.cli("status"))
-        print(client.debug_log(limit=300))
-        raise
-    return client
+LOG_LINES = 200
 
 
 @pytest.fixture
-def run(juju: jubilant.Juju) -> chain.RunAction:
-    return chain.run_with(juju)
+def run(juju: jubilant.Juju) -> Run:
+    """Runs the chain's steps in the model."""
+    return through_jubilant.run_with(juju)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the model's status and the end of its log with a failed test."""
+    report = yield
+    juju = item.funcargs.get("juju")
+    if report.failed and isinstance(juju, jubilant.Juju):
+        report.sections += [
+            ("juju status", told(juju, "status", "--relations")),
+            ("juju debug-log", told(juju, "debug-log", "--limit", str(LOG_LINES))),
+        ]
+    return report
+
+
+def told(juju: jubilant.Juju, *words: str) -> str:
+    """Return what the client says, or why it says nothing."""
+    try:
+        return juju.cli(*words)
+    except jubilant.CLIError as error:
+        return f"{error}: {error.stderr}"
