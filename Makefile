@@ -34,12 +34,12 @@ charms: ## Pack the charms into build/charms
 	@for charm in $(CHARMS); do .venv/bin/tabletop pack charms/$$charm -o build/charms/$$charm.charm || exit 1; done
 
 .PHONY: test
-test: ## Run every check and test: lint, types, unit, functional, model
+test: ## Run every check and test that needs no controller: lint, types, unit, packing, functional, model
 	@tools/setup dev
 	@.venv/bin/tox run
 
-.PHONY: lint unit functional model
-lint unit functional model: ## Run one part of the tests
+.PHONY: lint unit juju-static charmcraft functional model
+lint unit juju-static charmcraft functional model: ## Run one part of the tests
 	@tools/setup dev
 	@.venv/bin/tox run -e $@
 
