@@ -62,9 +62,10 @@ def _model(status: Json) -> list[str]:
 def _applications(status: Json) -> list[str]:
     applications = section(status, "applications")
     rows: list[list[object]] = []
+    below = [unit for unit, _, depth in _each_unit(status) if depth]
     for name in naturally(applications):
         app = applications[name]
-        units = section(app, "units")
+        units = section(app, "units") or [unit for unit in below if unit.rpartition("/")[0] == name]
         scale = app.get("scale", len(units))
         version = str(app.get("version") or "").split("\n")[0]
         if len(version) > _MAX_VERSION_WIDTH:

@@ -61,6 +61,8 @@ class Deploy(Command):
         units = 1 if args.num_units is None else args.num_units
         if units < 0 or (units == 0 and not charm.subordinate and args.to):
             raise UsageError(f"--num-units must be a positive integer, got {units}")
+        if charm.subordinate and (args.num_units or args.to):
+            raise UsageError("cannot use --num-units or --to with subordinate application")
         note(f'Located local charm "{charm.name}"')
         note(f'Deploying "{app}" from local charm "{charm.name}"')
         session.call(

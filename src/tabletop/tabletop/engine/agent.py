@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from tabletop.engine import relations, removal, tasks, transaction
+from tabletop.engine import relations, removal, subordinates, tasks, transaction
 from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.layout import agent_directory, lay_out_charm
 from tabletop.engine.lifecycle import Event
@@ -99,8 +99,10 @@ class UnitAgent(threading.Thread):
             machine = store.one("SELECT name, address FROM machine WHERE number = ?", row["machine"])
             if machine is None:
                 return
+            fresh: list[str] = []
             if event.kind == "relation-created":
                 relations.enter_scopes(model, self.unit, machine["address"])
+                fresh = subordinates.ensure(model, self.unit)
             operation = Operation(event, "running", attempts)
             now = time.time()
             store.execute("UPDATE unit SET op = ?, agent_since = ? WHERE name = ?", operation.to_json(), now, self.unit)
@@ -111,6 +113,8 @@ class UnitAgent(threading.Thread):
                     now,
                     self.unit,
                 )
+        if fresh:
+            model.on_new_units()
         context = HookContext(model, model.unit(self.unit), event)
         try:
             self._lay_out(row, application["charm"], event)

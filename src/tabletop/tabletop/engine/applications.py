@@ -38,7 +38,11 @@ def deploy(
         )
     found = CharmFile.open(charm)
     if found.subordinate:
-        raise TabletopError(f'charm "{found.name}" is a subordinate, which tabletop has not got yet')
+        if to:
+            raise TabletopError("cannot use --num-units or --to with subordinate application")
+        if constraints:
+            raise TabletopError("constraints do not apply to subordinate applications")
+        num_units = 0
     storage.check(found)
     values = _check_options(found, config or {})
     _check_resources(found, resources or {})

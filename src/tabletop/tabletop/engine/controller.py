@@ -17,6 +17,7 @@ from tabletop.engine import (
     relations,
     removal,
     report,
+    subordinates,
     tasks,
     transaction,
     usersecrets,
@@ -153,6 +154,7 @@ class Controller:
     def remove_unit(self, model: str, unit: str, force: bool = False) -> None:
         """Remove a unit."""
         with self._changing(model) as found:
+            subordinates.refuse(found, unit)
             removal.remove_unit(found, unit, force=force)
 
     def remove_application(self, model: str, app: str, force: bool = False) -> None:

@@ -32,6 +32,7 @@ class ModelRunner:
         self._agents: dict[str, UnitAgent] = {}
         self._keepers: dict[int, MachineKeeper] = {}
         self._recover()
+        model.on_new_units = self.update
         self.update()
 
     def update(self) -> None:

@@ -60,6 +60,7 @@ class HookContext:
         self.unit: str = unit["name"]
         self.application: str = unit["application"]
         self.machine: int = unit["machine"]
+        self.principal: str = unit["principal"] or ""
         self.event = event
         self.task = task
         self.local = snapshot.local_state(unit)
@@ -188,7 +189,7 @@ def environment(context: HookContext) -> dict[str, str]:
         "JUJU_METER_STATUS": "AMBER",
         "JUJU_MODEL_NAME": model.name,
         "JUJU_MODEL_UUID": model.uuid,
-        "JUJU_PRINCIPAL_UNIT": "",
+        "JUJU_PRINCIPAL_UNIT": context.principal,
         "JUJU_SLA": "unsupported",
         "JUJU_UNIT_NAME": context.unit,
         "JUJU_VERSION": model.settings.juju_version,

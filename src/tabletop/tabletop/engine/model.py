@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -119,6 +119,8 @@ class Model:
         self.hook_slots = threading.BoundedSemaphore(settings.hook_slots)
         self.machine_locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self.contexts: dict[str, HookContext] = {}
+        self.on_new_units: Callable[[], None] = lambda: None
+        """Called when a hook has brought units, which need agents."""
         self._charms: dict[str, CharmFile] = {}
 
     @classmethod

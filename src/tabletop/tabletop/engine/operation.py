@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tabletop.engine import lifecycle, secrets, snapshot
+from tabletop.engine import lifecycle, secrets, snapshot, subordinates
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
 
@@ -73,7 +73,8 @@ def decide(model: Model, unit: Any) -> Decision:
     if event is not None:
         return Decision("hook", event=event)
     if lifecycle.is_dead(local, remote):
-        return Decision("bury")
+        # A principal goes last.
+        return Decision("wait") if subordinates.of(model, unit["name"]) else Decision("bury")
     moments = [unit["update_status"] + snapshot.update_status_interval(model), secrets.next_due(model, unit)]
     return Decision("wait", until=min(moment for moment in moments if moment is not None))
 

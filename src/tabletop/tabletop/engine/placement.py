@@ -23,11 +23,13 @@ def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> 
     row = model.application(application)
     if row["life"] != "alive":
         raise TabletopError(f'application "{application}" is being removed')
+    if count and model.charm_of(application).subordinate:
+        raise TabletopError(f'cannot add unit to application "{application}": application is a subordinate')
     constraints = json.loads(row["constraints"])
     names: list[str] = []
     for index in range(count):
         machine = _machine(model, to[index] if index < len(to) else "new", constraints)
-        names.append(_add_unit(model, application, machine))
+        names.append(new_unit(model, application, machine))
     return names
 
 
@@ -44,7 +46,8 @@ def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
     return number
 
 
-def _add_unit(model: Model, application: str, machine: int) -> str:
+def new_unit(model: Model, application: str, machine: int, principal: str | None = None) -> str:
+    """Add a unit on a machine that is there, a subordinate if it has a principal; return its name. Inside `write`."""
     store = model.store
     number: int = store.value("SELECT next FROM unit_sequence WHERE application = ?", application) or 0
     store.execute(
@@ -55,8 +58,8 @@ def _add_unit(model: Model, application: str, machine: int) -> str:
     now = time.time()
     ready = store.value("SELECT state FROM machine WHERE number = ?", machine) == "started"
     store.execute(
-        "INSERT INTO unit (name, application, number, machine, message, since, agent_since)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO unit (name, application, number, machine, message, since, agent_since, principal)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         name,
         application,
         number,
@@ -64,6 +67,7 @@ def _add_unit(model: Model, application: str, machine: int) -> str:
         "agent initialising" if ready else "waiting for machine",
         now,
         now,
+        principal,
     )
     for one in model.charm_of(application).storage.values():
         for _ in range(one.minimum if one.type == "filesystem" else 0):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tabletop.charmfile import CharmFile, Endpoint
+from tabletop.engine import subordinates
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.errors import TabletopError
 
@@ -40,6 +41,10 @@ def integrate(model: Model, a: str, b: str) -> int:
             _check_limit(model, side, key)
         relation_id = model.store.next_number("next_relation")
         scope = "container" if "container" in (one.endpoint.scope, two.endpoint.scope) else "global"
+        if scope == "container" and not any(model.charm_of(side.application).subordinate for side in (one, two)):
+            raise TabletopError(
+                f'cannot add relation "{key}": container scope needs at least one subordinate application'
+            )
         _insert(model, relation_id, one.endpoint.interface, scope, (one, two))
     return relation_id
 
@@ -86,6 +91,7 @@ def remove_relation(model: Model, a: str, b: str) -> None:
 def end_relation(model: Model, relation_id: int) -> None:
     """Mark a relation as ending; it goes when the last unit has left it. Inside `write`."""
     model.store.execute("UPDATE relation SET life = 'dying', since = ? WHERE id = ?", time.time(), relation_id)
+    subordinates.end_orphans(model, relation_id)
     forget_if_empty(model, relation_id)
 
 
@@ -126,7 +132,10 @@ def enter_scopes(model: Model, unit: str, address: str) -> None:
         unit.partition("/")[0],
         unit,
     )
+    me = model.unit(unit)
     for row in rows:
+        if not subordinates.is_in(model, me, row["id"]):
+            continue
         model.store.execute("INSERT INTO scope (relation, unit) VALUES (?, ?)", row["id"], unit)
         settings = {"egress-subnets": f"{address}/32", "ingress-address": address, "private-address": address}
         write_databag(model, row["id"], unit, settings)

@@ -1,9 +1,8 @@
 """How units and applications go."""
 
 import shutil
-import time
 
-from tabletop.engine import relations, tasks
+from tabletop.engine import relations, subordinates, tasks
 from tabletop.engine.layout import agent_directory
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.errors import TabletopError
@@ -18,9 +17,7 @@ def remove_unit(model: Model, unit: str, *, force: bool = False) -> None:
     with model.store.write():
         row = model.unit(unit)
         name: str = row["name"]
-        model.store.execute("UPDATE unit SET life = 'dying', agent_since = ? WHERE name = ?", time.time(), name)
-        # The others are told at once; the unit itself leaves when it has been told of the end.
-        model.store.execute("UPDATE scope SET departing = 1 WHERE unit = ?", name)
+        subordinates.start_removal(model, name)
     if force:
         bury(model, name)
 
@@ -70,8 +67,10 @@ def remove_machine(model: Model, number: int, *, force: bool = False) -> None:
 
 
 def bury(model: Model, unit: str) -> None:
-    """Remove what is left of a unit; its machine goes with its last unit."""
+    """Remove what is left of a unit and its subordinates; its machine goes with its last unit."""
     store = model.store
+    for name in subordinates.of(model, unit):
+        bury(model, name)
     with store.write():
         row = store.one("SELECT * FROM unit WHERE name = ?", unit)
         if row is None:

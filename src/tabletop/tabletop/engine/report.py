@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tabletop.engine import relations, snapshot
+from tabletop.engine import relations, snapshot, subordinates
 from tabletop.engine.durations import rfc3339
 from tabletop.engine.hooks import Port
 from tabletop.engine.model import Model
@@ -126,6 +126,10 @@ def _application(model: Model, row: Any) -> dict[str, Any]:
         "units": units,
         "endpoint-bindings": {"": "alpha", **dict.fromkeys(charm.endpoints, "alpha")},
     }
+    if charm.subordinate:
+        # Its units stand under their principals.
+        found["units"] = {}
+        found["subordinate-to"] = _principals(model, row["name"])
     if row["workload_version"]:
         found["version"] = row["workload_version"]
     if row["life"] != "alive":
@@ -164,7 +168,22 @@ def _unit(model: Model, row: Any) -> dict[str, Any]:
     }
     if not found["leader"]:
         del found["leader"]
+    if row["principal"] is not None:
+        del found["machine"]
+    below = {name: _unit(model, model.unit(name)) for name in subordinates.of(model, row["name"])}
+    if below:
+        found["subordinates"] = below
     return found
+
+
+def _principals(model: Model, application: str) -> list[str]:
+    rows = model.store.all(
+        "SELECT DISTINCT other.application FROM endpoint AS mine JOIN relation ON relation.id = mine.relation"
+        " JOIN endpoint AS other ON other.relation = mine.relation AND other.application != mine.application"
+        " WHERE mine.application = ? AND relation.scope = 'container' ORDER BY other.application",
+        application,
+    )
+    return [row["application"] for row in rows]
 
 
 def _agent_status(model: Model, row: Any, operation: Operation | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabletop.engine import secrets
+from tabletop.engine import secrets, subordinates
 from tabletop.engine.durations import parse_duration
 from tabletop.engine.lifecycle import Local, Remote, RemoteRelation
 from tabletop.engine.model import Model
@@ -53,7 +53,7 @@ def remote_state(model: Model, unit: Any) -> Remote:
 def relations_of(model: Model, unit: Any) -> dict[int, RemoteRelation]:
     """Return a unit's relations, with their members as the unit is to see them."""
     rows = model.store.all(
-        "SELECT mine.relation, mine.name, relation.life, mine.role, other.application AS remote"
+        "SELECT mine.relation, mine.name, relation.life, relation.scope, mine.role, other.application AS remote"
         " FROM endpoint AS mine JOIN relation ON relation.id = mine.relation"
         " LEFT JOIN endpoint AS other ON other.relation = mine.relation AND other.application != mine.application"
         " WHERE mine.application = ?",
@@ -61,14 +61,19 @@ def relations_of(model: Model, unit: Any) -> dict[int, RemoteRelation]:
     )
     found: dict[int, RemoteRelation] = {}
     for row in rows:
+        if not subordinates.is_in(model, unit, row["relation"]):
+            continue
         remote_app = row["remote"] or unit["application"]
         versions = model.store.all(
             "SELECT scope.unit, databag.version FROM scope JOIN unit ON unit.name = scope.unit"
             " JOIN databag ON databag.relation = scope.relation AND databag.entity = scope.unit"
-            " WHERE scope.relation = ? AND NOT scope.departing AND unit.application = ? AND unit.name != ?",
+            " WHERE scope.relation = ? AND NOT scope.departing AND unit.application = ? AND unit.name != ?"
+            " AND (? = 'global' OR coalesce(unit.principal, unit.name) = ?)",
             row["relation"],
             remote_app,
             unit["name"],
+            row["scope"],
+            subordinates.group(unit),
         )
         app_version = model.store.value(
             "SELECT version FROM databag WHERE relation = ? AND entity = ?", row["relation"], remote_app

@@ -1,5 +1,6 @@
 """The tools about relations and their databags."""
 
+from tabletop.engine import subordinates
 from tabletop.engine.hooks import HookContext, ToolError
 from tabletop.engine.hooktools.call import Call
 from tabletop.engine.lifecycle import RemoteRelation
@@ -39,6 +40,8 @@ def relation_get(call: Call) -> str:
     if entity == context.application and relation.remote_app != entity and not context.is_leader:
         raise ToolError("permission denied")
     if not own and entity.partition("/")[0] != relation.remote_app:
+        raise ToolError("permission denied")
+    if "/" in entity and not subordinates.meet(context.model, relation_id, context.unit, entity):
         raise ToolError("permission denied")
     data = context.databag(relation_id, entity)
     if data is None:
