@@ -1,15 +1,12 @@
 """The host: what it must have before machines can be made, and undoing all that was made on it."""
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from tabletop.boot import cgroup
 from tabletop.cgroups import Hierarchies
 from tabletop.errors import TabletopError
+from tabletop.hostcheck import check_control_groups, check_directories, check_kernel, check_rights
 from tabletop.image import BYTES_NEEDED, images_directory
 from tabletop.limits import restore_limits
 from tabletop.machine import Machines
@@ -23,17 +20,6 @@ PACKAGES = ("systemd-container", "mmdebstrap", "nftables", "iproute2")
 """The distribution's packages that tabletop uses on the host."""
 STATE_BYTES_NEEDED = 1_000_000_000
 """Free space for the machines' own files, before a model's packages and data."""
-
-# Run in a network namespace that goes with it, so nothing of the host is touched.
-_NETWORK_PROBE = """\
-set -e
-ip link add tabletop-probe type bridge
-ip link add tabletop-veth type veth peer name eth0
-nft add table ip tabletop-probe
-nft add chain ip tabletop-probe out '{ type nat hook postrouting priority srcnat; }'
-nft add rule ip tabletop-probe out masquerade
-"""
-_OVERLAY_PROBE = 'cd "$1" && mkdir lower upper work root && mount -t overlay probe -o "$2" root && touch root/file'
 
 
 def missing_packages(packages: Sequence[str] = PACKAGES) -> list[str]:
@@ -54,14 +40,14 @@ def preflight(paths: Paths) -> None:
     Raises:
         TabletopError: something is missing; the text says what, and what to do.
     """
-    if os.geteuid() != 0:
-        raise TabletopError("tabletop makes machines, mounts and network interfaces: run it as root (sudo).")
+    check_rights()
     distribution_of_host()
+    check_directories(paths)
     if missing := missing_packages():
         names = " ".join(missing)
         raise TabletopError(f"The host lacks the package(s) {names}: run `apt-get install {names}`.")
     check_space(paths)
-    Hierarchies.of_host()
+    check_control_groups()
     check_kernel(paths)
 
 
@@ -82,30 +68,6 @@ def check_space(paths: Paths) -> None:
                 f"{directory} needs {needed / 1e9:.1f} GB free and has {free / 1e9:.1f} GB: "
                 f"free some, or set {variable} to a directory on a larger disk."
             )
-
-
-def check_kernel(paths: Paths) -> None:
-    """Try out what machines need of the kernel: bridges, links, address translation, overlays.
-
-    Raises:
-        TabletopError: it refuses one of them.
-    """
-    try:
-        run(["unshare", "--net", "/bin/sh", "-c", _NETWORK_PROBE])
-    except ProgramError as error:
-        raise TabletopError(f"The kernel lacks bridge, veth or nftables masquerade support: {error}") from error
-    paths.state.mkdir(parents=True, exist_ok=True)
-    probe = Path(tempfile.mkdtemp(prefix="probe-", dir=paths.state))
-    try:
-        options = "lowerdir=lower,upperdir=upper,workdir=work"
-        run(["unshare", "--mount", "/bin/sh", "-c", _OVERLAY_PROBE, "sh", str(probe), options])
-    except ProgramError as error:
-        raise TabletopError(
-            f"The kernel can't mount an overlay in {paths.state}: set TABLETOP_STATE to a directory "
-            f"on an ext4 or xfs file system. ({error})"
-        ) from error
-    finally:
-        shutil.rmtree(probe)
 
 
 def firewall_advice(paths: Paths) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 
 import tabletop.host
 from tabletop.errors import TabletopError
-from tabletop.host import check_kernel, check_space, missing_packages, preflight
+from tabletop.host import check_space, missing_packages, preflight
 from tabletop.image import images_directory
 from tabletop.paths import Paths
 
@@ -51,35 +51,6 @@ def test_a_full_disk_is_named(small_disk: Path, tmp_path: Path) -> None:
         check_space(cramped)
     (images_directory(cramped) / "an-image").mkdir(parents=True)
     check_space(cramped)
-
-
-@as_root
-def test_a_disk_that_takes_no_overlay(tmp_path: Path) -> None:
-    for name in ("lower", "upper", "work", "root"):
-        (tmp_path / name).mkdir()
-    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
-    # An overlay over an overlay: what a container's own root directory often is.
-    subprocess.run(["mount", "-t", "overlay", "none", "-o", options, tmp_path / "root"], check=True)
-    try:
-        with pytest.raises(TabletopError, match=r"can't mount an overlay in .*/root/state: set TABLETOP_STATE to a"):
-            check_kernel(Paths(tmp_path / "root/state"))
-        assert list((tmp_path / "root/state").iterdir()) == []
-    finally:
-        subprocess.run(["umount", tmp_path / "root"], check=True)
-
-
-@as_root
-def test_a_kernel_that_refuses_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabletop.host, "_NETWORK_PROBE", "set -e\nip link add probe type no-such-kind\n")
-    with pytest.raises(TabletopError, match="lacks bridge, veth or nftables masquerade support: "):
-        check_kernel(Paths(tmp_path))
-
-
-@as_root
-def test_this_host_will_do(tmp_path: Path) -> None:
-    paths = Paths(tmp_path / "state", tmp_path / "cache")
-    check_kernel(paths)
-    assert list(paths.state.iterdir()) == []
 
 
 @as_root
