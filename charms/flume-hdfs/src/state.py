@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.flume.hdfs import Compression, HdfsAgent, Serializer
-from iot_charm.interfaces.databag import each_unit, first_unit
+from iot_charm.interfaces.databag import each_unit, first_unit, is_related
 from iot_charm.interfaces.dfs import NameNode
 from iot_charm.interfaces.flume_agent import FlumeSink
 from iot_charm.interfaces.rabbitmq import BatchEncoding
@@ -84,7 +84,7 @@ class State:
             InvalidConfigError: an option is out of its range.
             InvalidDatabagError: the other end of a relation published something unfit.
         """
-        wants_hdfs = not any(relation.active for relation in charm.model.relations[NAMENODE])
+        wants_hdfs = not is_related(charm, NAMENODE)
         return cls(
             unit=charm.unit.name.replace("/", "-"),
             config=load_config(charm, FlumeHdfsConfig),

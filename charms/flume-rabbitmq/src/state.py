@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.flume.rabbitmq import Broker, RabbitmqAgent, Target
-from iot_charm.interfaces.databag import each_unit
+from iot_charm.interfaces.databag import each_unit, is_related
 from iot_charm.interfaces.flume_agent import FlumeSource
 from iot_charm.interfaces.rabbitmq import PASSWORD, BatchEncoding, RabbitmqAnswer
 
@@ -63,7 +63,7 @@ class State:
             InvalidDatabagError: the other end of a relation published something unfit.
         """
         config = load_config(charm, FlumeRabbitmqConfig)
-        wants_amqp, wants_sink = not _is_live(charm, AMQP), not _is_live(charm, SINK)
+        wants_amqp, wants_sink = not is_related(charm, AMQP), not is_related(charm, SINK)
         answers = [] if wants_amqp else [answer for _, _, answer in each_unit(charm, AMQP, RabbitmqAnswer)]
         sources = [] if wants_sink else [(unit, source) for _, unit, source in each_unit(charm, SINK, FlumeSource)]
         return cls(
@@ -86,11 +86,6 @@ class State:
             channel_transaction_capacity=self.config.channel_transaction_capacity,
             targets=self.targets,
         )
-
-
-def _is_live(charm: ops.CharmBase, endpoint: str) -> bool:
-    """Tell whether there is a relation that is not just being broken."""
-    return any(relation.active for relation in charm.model.relations[endpoint])
 
 
 def _broker(charm: ops.CharmBase, answers: list[RabbitmqAnswer], queue: str) -> Broker | None:

@@ -7,7 +7,7 @@ import ops
 from pydantic import Field
 
 from iot_charm.config import CharmConfig, load_config
-from iot_charm.interfaces.databag import each_unit
+from iot_charm.interfaces.databag import bind_address, each_unit
 from iot_charm.interfaces.dfs import DfsClient
 from iot_charm.interfaces.dfs_slave import DataNode
 
@@ -55,16 +55,8 @@ class State:
         return cls(
             config=load_config(charm, NameNodeConfig),
             planned_units=charm.app.planned_units(),
-            address=_address(charm),
+            address=bind_address(charm, CLIENTS),
             wants_workers=not charm.model.relations[WORKERS],
             workers=len(list(each_unit(charm, WORKERS, DataNode))),
             users=tuple(sorted({client.user for _, _, client in each_unit(charm, CLIENTS, DfsClient)})),
         )
-
-
-def _address(charm: ops.CharmBase) -> str:
-    binding = charm.model.get_binding(CLIENTS)
-    address = binding.network.bind_address if binding else None
-    if address is None:
-        raise ops.ModelError(f"no address for endpoint {CLIENTS}")
-    return str(address)

@@ -1,71 +1,49 @@
 #!/usr/bin/env python3
 """The ResourceManager of YARN, and MapReduce's job history."""
 
-import logging
+from collections.abc import Iterator
 
 import ops
+from typing_extensions import override
 
 import resourcemanager
 from iot_charm import hadoop_node, resources
-from iot_charm.errors import DistributionError, IotCharmError
+from iot_charm.base import ReconcilingCharm, action
 from iot_charm.interfaces.databag import own_address
 from iot_charm.interfaces.dfs import DfsClient, NameNode
 from iot_charm.interfaces.mapred import ResourceManager
 from iot_charm.interfaces.mapred_slave import ResourceManagerForWorkers
 from state import CLIENTS, HDFS, WORKERS, State
 
-logger = logging.getLogger(__name__)
-
 START_TIMEOUT_S = 180
 
 
-class ResourceManagerCharm(ops.CharmBase):
+class ResourceManagerCharm(ReconcilingCharm[State]):
     """Runs the ResourceManager from the start and the job history once HDFS is there; tells the others where."""
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._problem = ""
-        """What an operator must mend, found while reconciling."""
-        for event in (
-            self.on.install,
-            self.on.start,
-            self.on.config_changed,
-            self.on.upgrade_charm,
-            self.on.update_status,
-            self.on[HDFS].relation_created,
-            self.on[HDFS].relation_changed,
-            self.on[HDFS].relation_broken,
-            self.on[CLIENTS].relation_created,
-            self.on[WORKERS].relation_created,
-            self.on[WORKERS].relation_changed,
-            self.on[WORKERS].relation_departed,
-        ):
-            framework.observe(event, self._on_change)
+        self.follow_relations(HDFS, CLIENTS, WORKERS)
         framework.observe(self.on.remove, self._on_remove)
         framework.observe(self.on.smoke_test_action, self._on_smoke_test)
         framework.observe(self.on.testdfsio_action, self._on_testdfsio)
-        framework.observe(self.on.collect_unit_status, self._on_collect_status)
 
-    def _on_change(self, _: ops.EventBase) -> None:
-        """Make the machine match the state; a mistake of an operator leaves everything as it runs."""
-        try:
-            state = State.from_charm(self)
-            if _is_spare(state):
-                return
-            self.unit.status = ops.MaintenanceStatus("Installing Hadoop")
-            resourcemanager.install(resources.fetch(self, "hadoop"))
-        except DistributionError as error:
-            self._problem = str(error)
+    @override
+    def load_state(self) -> State:
+        return State.from_charm(self)
+
+    @override
+    def ask(self) -> None:
+        for relation in self.active_relations(HDFS):
+            DfsClient(user=resourcemanager.MAPRED_USER).publish(relation, self.unit)
+
+    @override
+    def apply(self, state: State, *, restart: bool) -> None:
+        if _is_spare(state):
             return
-        except IotCharmError as error:
-            logger.error("nothing is changed: %s", error)
-            return
+        resourcemanager.install(resources.fetch(self, "hadoop"))
         self.unit.set_workload_version(hadoop_node.version())
         self.unit.set_ports(*resourcemanager.PORTS)
-        for relation in self.model.relations[HDFS]:
-            if relation.active:
-                DfsClient(user=resourcemanager.MAPRED_USER).publish(relation, self.unit)
-        self.unit.status = ops.MaintenanceStatus("Starting the ResourceManager")
         file_system = _file_system(state.namenode)
         resourcemanager.ensure_resourcemanager(state.address, file_system, heap_mb=state.config.resourcemanager_heap)
         if file_system is not None:
@@ -104,36 +82,49 @@ class ResourceManagerCharm(ops.CharmBase):
         resourcemanager.stop_historyserver()
         resourcemanager.stop_resourcemanager()
 
+    @override
+    def statuses(self, state: State) -> Iterator[ops.StatusBase]:
+        if _is_spare(state):
+            yield ops.BlockedStatus(f"YARN has one ResourceManager; scale {self.app.name} to 1 unit")
+            return
+        if state.wants_hdfs:
+            yield ops.BlockedStatus("Missing required namenode relation")
+        elif state.namenode is None:
+            yield ops.WaitingStatus("Waiting for HDFS")
+        elif not resourcemanager.has_history(state.address):
+            yield ops.WaitingStatus("Waiting for the job history server to answer")
+        if state.wants_workers:
+            yield ops.BlockedStatus("Missing required nodemanager relation")
+        nodemanagers = resourcemanager.nodemanagers(state.address)
+        if nodemanagers is None:
+            yield ops.WaitingStatus("Waiting for the ResourceManager to answer")
+        elif nodemanagers == 0:
+            yield ops.WaitingStatus("Waiting for NodeManagers")
+        else:
+            plural = "" if nodemanagers == 1 else "s"
+            yield ops.ActiveStatus(f"Ready ({nodemanagers} nodemanager{plural})")
+
+    # Actions
+
+    @action
     def _on_smoke_test(self, event: ops.ActionEvent) -> None:
         if self._refuses_jobs(event):
             return
         event.log("running a MapReduce job of one map and one reduce")
-        try:
-            seconds = resourcemanager.smoke_test()
-        except resourcemanager.JobError as error:
-            event.fail(str(error))
-            return
+        seconds = resourcemanager.smoke_test()
         event.set_results({"outcome": "a MapReduce job of one map and one reduce", "seconds": f"{seconds:.1f}"})
 
+    @action
     def _on_testdfsio(self, event: ops.ActionEvent) -> None:
         if self._refuses_jobs(event):
             return
         files, size = event.params["files"], event.params["size"]
         event.log(f"{event.params['mode']}: {files} files of {size} MB, one map task each")
-        try:
-            results = resourcemanager.testdfsio(event.params["mode"], files=files, size_mb=size)
-        except resourcemanager.JobError as error:
-            event.fail(str(error))
-            return
-        event.set_results(results)
+        event.set_results(resourcemanager.testdfsio(event.params["mode"], files=files, size_mb=size))
 
     def _refuses_jobs(self, event: ops.ActionEvent) -> bool:
         """Fail an action whose job could only wait; True if it did."""
-        try:
-            state = State.from_charm(self)
-        except IotCharmError as error:
-            event.fail(str(error))
-            return True
+        state = self.load_state()
         if state.namenode is None:
             event.fail("a job needs HDFS, which is not there yet")
         elif not resourcemanager.nodemanagers(state.address):
@@ -141,34 +132,6 @@ class ResourceManagerCharm(ops.CharmBase):
         else:
             return False
         return True
-
-    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
-        try:
-            state = State.from_charm(self)
-        except IotCharmError as error:
-            event.add_status(ops.BlockedStatus(str(error)))
-            return
-        if _is_spare(state):
-            event.add_status(ops.BlockedStatus(f"YARN has one ResourceManager; scale {self.app.name} to 1 unit"))
-            return
-        if self._problem:
-            event.add_status(ops.BlockedStatus(self._problem))
-        if state.wants_hdfs:
-            event.add_status(ops.BlockedStatus("Missing required namenode relation"))
-        elif state.namenode is None:
-            event.add_status(ops.WaitingStatus("Waiting for HDFS"))
-        elif not resourcemanager.has_history(state.address):
-            event.add_status(ops.WaitingStatus("Waiting for the job history server to answer"))
-        if state.wants_workers:
-            event.add_status(ops.BlockedStatus("Missing required nodemanager relation"))
-        nodemanagers = resourcemanager.nodemanagers(state.address)
-        if nodemanagers is None:
-            event.add_status(ops.WaitingStatus("Waiting for the ResourceManager to answer"))
-        elif nodemanagers == 0:
-            event.add_status(ops.WaitingStatus("Waiting for NodeManagers"))
-        else:
-            plural = "" if nodemanagers == 1 else "s"
-            event.add_status(ops.ActiveStatus(f"Ready ({nodemanagers} nodemanager{plural})"))
 
 
 def _file_system(namenode: NameNode | None) -> resourcemanager.FileSystem | None:

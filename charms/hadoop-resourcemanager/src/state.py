@@ -7,7 +7,7 @@ import ops
 from pydantic import Field
 
 from iot_charm.config import CharmConfig, load_config
-from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.databag import bind_address, first_unit, is_related
 from iot_charm.interfaces.dfs import NameNode
 
 HDFS, CLIENTS, WORKERS = "namenode", "resourcemanager", "nodemanager"
@@ -45,20 +45,12 @@ class State:
             InvalidConfigError: an option is out of its range.
             InvalidDatabagError: the other end of a relation published something unfit.
         """
-        wants_hdfs = not any(relation.active for relation in charm.model.relations[HDFS])
+        wants_hdfs = not is_related(charm, HDFS)
         return cls(
             config=load_config(charm, ResourceManagerConfig),
             planned_units=charm.app.planned_units(),
-            address=_address(charm),
+            address=bind_address(charm, CLIENTS),
             wants_hdfs=wants_hdfs,
             namenode=None if wants_hdfs else first_unit(charm, HDFS, NameNode),
             wants_workers=not charm.model.relations[WORKERS],
         )
-
-
-def _address(charm: ops.CharmBase) -> str:
-    binding = charm.model.get_binding(CLIENTS)
-    address = binding.network.bind_address if binding else None
-    if address is None:
-        raise ops.ModelError(f"no address for endpoint {CLIENTS}")
-    return str(address)

@@ -7,7 +7,7 @@ import ops
 from pydantic import Field
 
 from iot_charm.config import CharmConfig, load_config
-from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.databag import bind_address, first_unit, is_related
 from iot_charm.interfaces.dfs_slave import NameNodeForWorkers
 from iot_charm.interfaces.mapred_slave import ResourceManagerForWorkers
 
@@ -51,22 +51,9 @@ class State:
         """
         return cls(
             config=load_config(charm, WorkerConfig),
-            address=_address(charm),
-            wants_hdfs=not _live(charm, HDFS),
-            namenode=first_unit(charm, HDFS, NameNodeForWorkers) if _live(charm, HDFS) else None,
-            wants_yarn=not _live(charm, YARN),
-            resourcemanager=first_unit(charm, YARN, ResourceManagerForWorkers) if _live(charm, YARN) else None,
+            address=bind_address(charm, HDFS),
+            wants_hdfs=not is_related(charm, HDFS),
+            namenode=first_unit(charm, HDFS, NameNodeForWorkers) if is_related(charm, HDFS) else None,
+            wants_yarn=not is_related(charm, YARN),
+            resourcemanager=first_unit(charm, YARN, ResourceManagerForWorkers) if is_related(charm, YARN) else None,
         )
-
-
-def _live(charm: ops.CharmBase, endpoint: str) -> bool:
-    """Tell whether there is a relation that is not just being broken."""
-    return any(relation.active for relation in charm.model.relations[endpoint])
-
-
-def _address(charm: ops.CharmBase) -> str:
-    binding = charm.model.get_binding(HDFS)
-    address = binding.network.bind_address if binding else None
-    if address is None:
-        raise ops.ModelError(f"no address for endpoint {HDFS}")
-    return str(address)

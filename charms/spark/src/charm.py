@@ -2,14 +2,16 @@
 """Where Spark applications are submitted, and where it shows what became of them."""
 
 import logging
+from collections.abc import Iterator
 
 import ops
+from typing_extensions import override
 
 import history
 import spark
 import submit
 from iot_charm import resources
-from iot_charm.errors import DistributionError, IotCharmError
+from iot_charm.base import ReconcilingCharm, action
 from iot_charm.interfaces.dfs import DfsClient
 from iot_charm.interfaces.spark import SparkService
 from iot_charm.webhdfs import WebHdfsError
@@ -20,28 +22,13 @@ from state import CLIENTS, HDFS, USER, YARN, ListParams, PiParams, State, Submit
 logger = logging.getLogger(__name__)
 
 
-class SparkCharm(ops.CharmBase):
+class SparkCharm(ReconcilingCharm[State]):
     """Installs Spark, puts its jars into HDFS, runs the history server and the applications that actions submit."""
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._problem = ""
-        """What an operator must mend, found while reconciling."""
-        for event in (
-            self.on.install,
-            self.on.start,
-            self.on.config_changed,
-            self.on.upgrade_charm,
-            self.on.update_status,
-            self.on.leader_elected,
-            self.on[HDFS].relation_created,
-            self.on[HDFS].relation_changed,
-            self.on[HDFS].relation_broken,
-            self.on[YARN].relation_changed,
-            self.on[YARN].relation_broken,
-            self.on[CLIENTS].relation_created,
-        ):
-            framework.observe(event, self._on_change)
+        self.follow(self.on.leader_elected)
+        self.follow_relations(HDFS, YARN, CLIENTS)
         framework.observe(self.on.remove, self._on_remove)
         framework.observe(self.on.smoke_test_action, self._on_smoke_test)
         framework.observe(self.on.sparkpi_action, self._on_sparkpi)
@@ -50,28 +37,19 @@ class SparkCharm(ops.CharmBase):
         framework.observe(self.on.start_spark_job_history_server_action, self._on_start_history)
         framework.observe(self.on.stop_spark_job_history_server_action, self._on_stop_history)
         framework.observe(self.on.restart_spark_job_history_server_action, self._on_restart_history)
-        framework.observe(self.on.collect_unit_status, self._on_collect_status)
 
-    # What the machine should be
+    @override
+    def load_state(self) -> State:
+        return State.from_charm(self)
 
-    def _on_change(self, _: ops.EventBase) -> None:
-        self._reconcile()
+    @override
+    def ask(self) -> None:
+        for relation in self.active_relations(HDFS):
+            DfsClient(user=USER).publish(relation, self.unit)
 
-    def _reconcile(self, *, restart: bool = False) -> None:
-        """Make the machine match the state; a mistake of an operator leaves everything as it runs."""
-        for relation in self.model.relations[HDFS]:
-            if relation.active:
-                DfsClient(user=USER).publish(relation, self.unit)
-        try:
-            state = State.from_charm(self)
-            self.unit.status = ops.MaintenanceStatus("Installing Spark")
-            fresh = spark.install(resources.fetch(self, "spark"))
-        except DistributionError as error:
-            self._problem = str(error)
-            return
-        except IotCharmError as error:
-            logger.error("nothing is changed: %s", error)
-            return
+    @override
+    def apply(self, state: State, *, restart: bool) -> None:
+        fresh = spark.install(resources.fetch(self, "spark"))
         self.unit.set_workload_version(spark.version())
         settings = _settings(state)
         if settings is None:
@@ -82,7 +60,6 @@ class SparkCharm(ops.CharmBase):
         except WebHdfsError as error:
             logger.warning("HDFS is not ready for Spark's jars, trying again at the next event: %s", error)
             return
-        self.unit.status = ops.MaintenanceStatus("Starting the history server")
         restart = restart or fresh or changed
         if history.ensure_running(state.address, heap_mb=state.config.history_heap, restart=restart):
             history.wait(state.address)
@@ -93,7 +70,6 @@ class SparkCharm(ops.CharmBase):
         share = _share(state)
         # Units of one application have one installation: one of them writes the archive.
         if share is not None and self.unit.is_leader():
-            self.unit.status = ops.MaintenanceStatus("Putting Spark's jars into HDFS")
             share.ensure(spark.HOME / "jars", spark.DATA)
 
     def _publish(self, settings: spark.Settings) -> None:
@@ -112,32 +88,22 @@ class SparkCharm(ops.CharmBase):
         history.uninstall()
         spark.uninstall()
 
-    # What is
-
-    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
-        try:
-            state = State.from_charm(self)
-        except IotCharmError as error:
-            event.add_status(ops.BlockedStatus(str(error)))
-            return
-        if self._problem:
-            event.add_status(ops.BlockedStatus(self._problem))
-            return
+    @override
+    def statuses(self, state: State) -> Iterator[ops.StatusBase]:
         problem = _missing(state)
         if problem is not None:
-            event.add_status(problem)
-            return
-        if history.is_stopped():
-            note = "; history server stopped, start-spark-job-history-server starts it"
+            yield problem
+        elif history.is_stopped():
+            note = "history server stopped, start-spark-job-history-server starts it"
+            yield ops.ActiveStatus(f"Ready ({state.config.spark_execution_mode}); {note}")
         elif history.answers(state.address):
-            note = ""
+            yield ops.ActiveStatus(f"Ready ({state.config.spark_execution_mode})")
         else:
-            event.add_status(ops.WaitingStatus("Waiting for the history server to answer"))
-            return
-        event.add_status(ops.ActiveStatus(f"Ready ({state.config.spark_execution_mode}){note}"))
+            yield ops.WaitingStatus("Waiting for the history server to answer")
 
     # Actions
 
+    @action
     def _on_smoke_test(self, event: ops.ActionEvent) -> None:
         state = self._ready_state(event)
         if state is None:
@@ -164,6 +130,7 @@ class SparkCharm(ops.CharmBase):
             }
         )
 
+    @action
     def _on_sparkpi(self, event: ops.ActionEvent) -> None:
         state = self._ready_state(event)
         if state is None:
@@ -189,6 +156,7 @@ class SparkCharm(ops.CharmBase):
             event.fail(f"the job's result can't be read: {error}")
         return None
 
+    @action
     def _on_spark_submit(self, event: ops.ActionEvent) -> None:
         state = self._ready_state(event)
         if state is None:
@@ -213,31 +181,26 @@ class SparkCharm(ops.CharmBase):
             return
         event.set_results({"application-id": run.application, "seconds": f"{run.seconds:.1f}", "output": run.output})
 
+    @action
     def _on_list_jobs(self, event: ops.ActionEvent) -> None:
-        try:
-            state = State.from_charm(self)
-            jobs = history.jobs(state.address, state.resourcemanager, event.load_params(ListParams).limit)
-        except IotCharmError as error:
-            event.fail(str(error))
-            return
+        state = self.load_state()
+        jobs = history.jobs(state.address, state.resourcemanager, event.load_params(ListParams).limit)
         event.set_results({"count": len(jobs), "jobs": _table(jobs)})
 
+    @action
     def _on_start_history(self, event: ops.ActionEvent) -> None:
         self._start_history(event, restart=False)
 
+    @action
     def _on_restart_history(self, event: ops.ActionEvent) -> None:
         self._start_history(event, restart=True)
 
     def _start_history(self, event: ops.ActionEvent, *, restart: bool) -> None:
         history.allow_start()
-        self._reconcile(restart=restart)
-        try:
-            state = State.from_charm(self)
-        except IotCharmError as error:
-            event.fail(str(error))
-            return
+        self.reconcile(restart=restart)
+        state = self.load_state()
         if not history.answers(state.address):
-            problem = self._problem or getattr(_missing(state), "message", "")
+            problem = self.problem or getattr(_missing(state), "message", "")
             event.fail(problem or f"the history server does not answer; see: journalctl -u {history.SERVICE}")
             return
         event.set_results({"url": f"http://{state.address}:{spark.HISTORY_PORT}"})
@@ -247,11 +210,7 @@ class SparkCharm(ops.CharmBase):
         event.set_results({"outcome": "stopped until start-spark-job-history-server"})
 
     def _ready_state(self, event: ops.ActionEvent) -> State | None:
-        try:
-            state = State.from_charm(self)
-        except IotCharmError as error:
-            event.fail(str(error))
-            return None
+        state = self.load_state()
         problem = _missing(state)
         if problem is not None:
             event.fail(problem.message)

@@ -1,14 +1,12 @@
 """What Spark keeps in HDFS: its jars in one archive, and the event logs."""
 
-import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from iot_charm import progress
 from iot_charm.interfaces.dfs import NameNode
 from iot_charm.webhdfs import WebHdfs
-
-logger = logging.getLogger(__name__)
 
 USER = "spark"
 SHARE = f"/user/{USER}/share"
@@ -79,7 +77,7 @@ class Share:
         if client.status(self._archive_path) is not None:
             return False
         packed = scratch / name
-        logger.info("putting Spark's jars into HDFS: %s", self.archive)
+        progress.announce("Putting Spark's jars into HDFS")
         try:
             pack(jars, packed)
             client.upload(packed, self._archive_path, replication=self.namenode.replication)

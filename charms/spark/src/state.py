@@ -8,7 +8,7 @@ import ops
 from pydantic import BaseModel, Field, field_validator
 
 from iot_charm.config import CharmConfig, load_config
-from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.databag import bind_address, first_unit, is_related
 from iot_charm.interfaces.dfs import NameNode
 from iot_charm.interfaces.mapred import ResourceManager
 from memory import check
@@ -99,25 +99,12 @@ class State:
             InvalidDatabagError: the other end of a relation published something unfit.
         """
         config = load_config(charm, SparkConfig)
-        namenode = first_unit(charm, HDFS, NameNode) if _is_related(charm, HDFS) else None
+        namenode = first_unit(charm, HDFS, NameNode) if is_related(charm, HDFS) else None
         return cls(
             config=config,
-            address=_address(charm),
-            wants_hdfs=not _is_related(charm, HDFS),
+            address=bind_address(charm, CLIENTS),
+            wants_hdfs=not is_related(charm, HDFS),
             namenode=namenode if namenode and namenode.datanodes and USER in namenode.users else None,
-            wants_yarn=config.on_yarn and not _is_related(charm, YARN),
-            resourcemanager=first_unit(charm, YARN, ResourceManager) if _is_related(charm, YARN) else None,
+            wants_yarn=config.on_yarn and not is_related(charm, YARN),
+            resourcemanager=first_unit(charm, YARN, ResourceManager) if is_related(charm, YARN) else None,
         )
-
-
-def _is_related(charm: ops.CharmBase, endpoint: str) -> bool:
-    # A relation that is breaking still has its data.
-    return any(relation.active for relation in charm.model.relations[endpoint])
-
-
-def _address(charm: ops.CharmBase) -> str:
-    binding = charm.model.get_binding(CLIENTS)
-    address = binding.network.bind_address if binding else None
-    if address is None:
-        raise ops.ModelError(f"no address for endpoint {CLIENTS}")
-    return str(address)

@@ -1,50 +1,31 @@
 #!/usr/bin/env python3
 """Notebooks over the data in HDFS."""
 
-import logging
 import secrets
+from collections.abc import Iterator
 
 import ops
+from typing_extensions import override
 
 import notebooks
 import zeppelin
 from iot_charm import resources
-from iot_charm.errors import DistributionError, IotCharmError
+from iot_charm.base import ReconcilingCharm, action
 from iot_charm.interfaces.dfs import DfsClient
 from iot_lake import note
-from iot_lake.errors import MalformedNoteError
 from iot_lake.page import duration
-from server import Server, ZeppelinError
+from server import Server
 from state import CLIENTS, HDFS, SPARK, USER, YARN, RunParams, ShowParams, State
-
-logger = logging.getLogger(__name__)
 
 ADMIN_SECRET, PASSWORD = "admin", "password"
 
 
-class ZeppelinCharm(ops.CharmBase):
+class ZeppelinCharm(ReconcilingCharm[State]):
     """Installs Zeppelin, sets its interpreters up for Spark on YARN, and brings notebooks in."""
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._problem = ""
-        """What an operator must mend, found while reconciling."""
-        for event in (
-            self.on.install,
-            self.on.start,
-            self.on.config_changed,
-            self.on.upgrade_charm,
-            self.on.update_status,
-            self.on[HDFS].relation_created,
-            self.on[HDFS].relation_changed,
-            self.on[HDFS].relation_broken,
-            self.on[YARN].relation_changed,
-            self.on[YARN].relation_broken,
-            self.on[SPARK].relation_changed,
-            self.on[SPARK].relation_broken,
-            self.on[CLIENTS].relation_changed,
-        ):
-            framework.observe(event, self._on_change)
+        self.follow_relations(HDFS, YARN, SPARK, CLIENTS)
         framework.observe(self.on.remove, self._on_remove)
         framework.observe(self.on.smoke_test_action, self._on_smoke_test)
         framework.observe(self.on.run_notebook_action, self._on_run_notebook)
@@ -53,46 +34,32 @@ class ZeppelinCharm(ops.CharmBase):
         framework.observe(self.on.get_admin_credentials_action, self._on_get_admin_credentials)
         framework.observe(self.on.restart_action, self._on_restart)
         framework.observe(self.on.reinstall_action, self._on_reinstall)
-        framework.observe(self.on.collect_unit_status, self._on_collect_status)
 
-    # What the machine should be
+    @override
+    def load_state(self) -> State:
+        return State.from_charm(self)
 
-    def _on_change(self, _: ops.EventBase) -> None:
-        self._reconcile()
+    @override
+    def ask(self) -> None:
+        for relation in self.active_relations(HDFS):
+            DfsClient(user=USER).publish(relation, self.unit)
 
-    def _reconcile(self, *, restart: bool = False) -> None:
-        """Make the machine match the state; a mistake of an operator leaves everything as it runs."""
-        for relation in self.model.relations[HDFS]:
-            if relation.active:
-                DfsClient(user=USER).publish(relation, self.unit)
-        try:
-            state = State.from_charm(self)
-            self.unit.status = ops.MaintenanceStatus("Installing Zeppelin")
-            fresh = zeppelin.install(resources.fetch(self, "zeppelin"), resources.fetch(self, "spark"))
-        except DistributionError as error:
-            self._problem = str(error)
-            return
-        except IotCharmError as error:
-            logger.error("nothing is changed: %s", error)
-            return
+    @override
+    def apply(self, state: State, *, restart: bool) -> None:
+        fresh = zeppelin.install(resources.fetch(self, "zeppelin"), resources.fetch(self, "spark"))
         settings = self._settings(state)
         changes = zeppelin.configure(settings)
-        self.unit.status = ops.MaintenanceStatus("Starting Zeppelin")
-        try:
-            zeppelin.ensure_running(
-                settings,
-                restart=restart or fresh or changes.server,
-                restart_interpreters=changes.interpreters,
-            )
-            connection = zeppelin.connect(settings)
-            self.unit.set_workload_version(connection.version())
-            notebooks.bring(
-                connection, [note.build(), *({**notebook.note, "name": notebook.name} for notebook in state.notebooks)]
-            )
-        except (ZeppelinError, MalformedNoteError) as error:
-            logger.error("%s", error)
-            self._problem = str(error)
         self.unit.set_ports(zeppelin.PORT)
+        zeppelin.ensure_running(
+            settings,
+            restart=restart or fresh or changes.server,
+            restart_interpreters=changes.interpreters,
+        )
+        connection = zeppelin.connect(settings)
+        self.unit.set_workload_version(connection.version())
+        notebooks.bring(
+            connection, [note.build(), *({**notebook.note, "name": notebook.name} for notebook in state.notebooks)]
+        )
 
     def _settings(self, state: State) -> zeppelin.Settings:
         return zeppelin.Settings(
@@ -119,50 +86,35 @@ class ZeppelinCharm(ops.CharmBase):
     def _on_remove(self, _: ops.RemoveEvent) -> None:
         zeppelin.uninstall()
 
-    # What is
-
-    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
-        try:
-            state = State.from_charm(self)
-        except IotCharmError as error:
-            event.add_status(ops.BlockedStatus(str(error)))
-            return
-        if self._problem:
-            event.add_status(ops.BlockedStatus(self._problem))
-            return
+    @override
+    def statuses(self, state: State) -> Iterator[ops.StatusBase]:
         problem = _missing(state)
         if problem is not None:
-            event.add_status(problem)
+            yield problem
         elif not zeppelin.answers(state.address):
-            event.add_status(ops.WaitingStatus("Waiting for Zeppelin to answer"))
+            yield ops.WaitingStatus("Waiting for Zeppelin to answer")
         elif zeppelin.has_web_page():
-            event.add_status(ops.ActiveStatus("Ready"))
+            yield ops.ActiveStatus("Ready")
         else:
-            event.add_status(ops.ActiveStatus("Ready (REST only; attach Zeppelin's own distribution for its web page)"))
+            yield ops.ActiveStatus("Ready (REST only; attach Zeppelin's own distribution for its web page)")
 
     # Actions
 
+    @action
     def _on_smoke_test(self, event: ops.ActionEvent) -> None:
-        try:
-            connection = self._connect()
-            found = notebooks.smoke_test(connection)
-            event.set_results({"outcome": "a %md and a %python paragraph ran", "python": found})
-        except (IotCharmError, MalformedNoteError) as error:
-            event.fail(str(error))
+        found = notebooks.smoke_test(self._connect())
+        event.set_results({"outcome": "a %md and a %python paragraph ran", "python": found})
 
+    @action
     def _on_run_notebook(self, event: ops.ActionEvent) -> None:
         params = event.load_params(RunParams)
-        try:
-            problem = _missing(State.from_charm(self))
-            if problem is not None:
-                event.fail(problem.message)
-                return
-            outcome = notebooks.run(
-                self._connect(), params.name, params.forms, timeout_s=params.timeout, progress=event.log
-            )
-        except (IotCharmError, MalformedNoteError) as error:
-            event.fail(str(error))
+        problem = _missing(self.load_state())
+        if problem is not None:
+            event.fail(problem.message)
             return
+        outcome = notebooks.run(
+            self._connect(), params.name, params.forms, timeout_s=params.timeout, progress=event.log
+        )
         results: dict[str, str | int] = {
             "paragraphs": "\n".join(
                 f"{paragraph.status}  {duration(paragraph.seconds)}  {paragraph.title}"
@@ -182,49 +134,40 @@ class ZeppelinCharm(ops.CharmBase):
                 "those on their way, or in files that are not closed yet, are not counted"
             )
 
+    @action
     def _on_show_notebook(self, event: ops.ActionEvent) -> None:
-        try:
-            executed, path = notebooks.render(self._connect(), event.load_params(ShowParams).name)
-        except (IotCharmError, MalformedNoteError) as error:
-            event.fail(str(error))
-            return
+        executed, path = notebooks.render(self._connect(), event.load_params(ShowParams).name)
         lines = [f"{paragraph.status}  {_took(paragraph)}  {paragraph.title}" for paragraph in executed.paragraphs]
         event.set_results({"paragraphs": "\n".join(lines), "html": str(path)})
 
+    @action
     def _on_list_notebooks(self, event: ops.ActionEvent) -> None:
-        try:
-            names = sorted(self._connect().notes())
-        except IotCharmError as error:
-            event.fail(str(error))
-            return
+        names = sorted(self._connect().notes())
         event.set_results({"count": len(names), "notebooks": "\n".join(names)})
 
+    @action
     def _on_get_admin_credentials(self, event: ops.ActionEvent) -> None:
-        try:
-            settings = self._settings(State.from_charm(self))
-        except IotCharmError as error:
-            event.fail(str(error))
-            return
+        settings = self._settings(self.load_state())
         event.set_results({"url": settings.url, "username": zeppelin.ADMIN, "password": settings.admin_password})
 
+    @action
     def _on_restart(self, event: ops.ActionEvent) -> None:
         self._restart(event)
 
+    @action
     def _on_reinstall(self, event: ops.ActionEvent) -> None:
         zeppelin.forget_installation()
         self._restart(event)
 
     def _restart(self, event: ops.ActionEvent) -> None:
-        self._reconcile(restart=True)
-        try:
-            version = self._connect().version()
-        except IotCharmError as error:
-            event.fail(self._problem or str(error))
+        self.reconcile(restart=True)
+        if self.problem:
+            event.fail(self.problem)
             return
-        event.set_results({"version": version, "outcome": "the server answers"})
+        event.set_results({"version": self._connect().version(), "outcome": "the server answers"})
 
     def _connect(self) -> Server:
-        return zeppelin.connect(self._settings(State.from_charm(self)))
+        return zeppelin.connect(self._settings(self.load_state()))
 
 
 def _missing(state: State) -> ops.StatusBase | None:

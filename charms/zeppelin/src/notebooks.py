@@ -12,6 +12,7 @@ from typing import Any
 
 from iot_charm.files import ensure_file
 from iot_lake import note, page
+from iot_lake.errors import MalformedNoteError
 from server import Server, ZeppelinError
 from zeppelin import DATA, PAGES, USER
 
@@ -55,20 +56,19 @@ def bring(connection: Server, notes: Iterable[dict[str, Any]]) -> list[str]:
         The names of those that were imported.
 
     Raises:
-        ZeppelinError: the server refused.
-        MalformedNoteError: a note is none.
+        ZeppelinError: the server refused, or a note is none.
     """
     brought = _brought()
     present = connection.notes()
     imported: list[str] = []
     for source in notes:
-        wanted = note.parse(source)
+        wanted = _parse(source)
         identifier = present.get(wanted.name)
         last = brought.get(wanted.name)
         if wanted.digest() == last:
             continue
         if identifier is not None:
-            found = note.parse(connection.export(identifier)).digest()
+            found = _parse(connection.export(identifier)).digest()
             if found == wanted.digest():
                 brought[wanted.name] = found
                 continue
@@ -135,7 +135,7 @@ def render(connection: Server, name: str) -> tuple[note.Note, Path]:
     Raises:
         ZeppelinError: there is no such note, or the server does not answer.
     """
-    exported = note.parse(connection.export(find(connection, name)))
+    exported = _parse(connection.export(find(connection, name)))
     # An exported note's name is without its folders.
     executed = dataclasses.replace(exported, name=name)
     path = PAGES / f"{_file_name(name)}.html"
@@ -175,7 +175,7 @@ def smoke_test(connection: Server) -> str:
         for paragraph in connection.paragraphs(identifier):
             result = connection.run(identifier, paragraph["id"], {}, timeout_s=120)
             if result.status != "FINISHED":
-                executed = note.parse(connection.export(identifier))
+                executed = _parse(connection.export(identifier))
                 why = next((_why(each) for each in executed.paragraphs if each.status == result.status), "")
                 raise ZeppelinError(f"paragraph {paragraph['title']} ended {result.status}{why}")
         outputs = ["".join(output.data for output in each.outputs) for each in _exported(connection, identifier)]
@@ -187,8 +187,15 @@ def smoke_test(connection: Server) -> str:
     return f"Python {python}, PySpark {pyspark}"
 
 
+def _parse(exported: dict[str, Any]) -> note.Note:
+    try:
+        return note.parse(exported)
+    except MalformedNoteError as error:
+        raise ZeppelinError(str(error)) from error
+
+
 def _exported(connection: Server, identifier: str) -> tuple[note.Paragraph, ...]:
-    return note.parse(connection.export(identifier)).paragraphs
+    return _parse(connection.export(identifier)).paragraphs
 
 
 def _why(paragraph: note.Paragraph) -> str:

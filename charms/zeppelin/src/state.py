@@ -8,7 +8,7 @@ import ops
 from pydantic import BaseModel, Field, field_validator
 
 from iot_charm.config import CharmConfig, load_config
-from iot_charm.interfaces.databag import first_unit
+from iot_charm.interfaces.databag import bind_address, first_unit, is_related
 from iot_charm.interfaces.dfs import NameNode
 from iot_charm.interfaces.mapred import ResourceManager
 from iot_charm.interfaces.spark import SparkService
@@ -91,11 +91,11 @@ class State:
             InvalidConfigError: an option is out of its range.
             InvalidDatabagError: the other end of a relation published something unfit.
         """
-        missing = tuple(endpoint for endpoint in (HDFS, YARN, SPARK) if not _is_related(charm, endpoint))
+        missing = tuple(endpoint for endpoint in (HDFS, YARN, SPARK) if not is_related(charm, endpoint))
         namenode = first_unit(charm, HDFS, NameNode) if HDFS not in missing else None
         return cls(
             config=load_config(charm, ZeppelinConfig),
-            address=_address(charm),
+            address=bind_address(charm, CLIENTS),
             missing=missing,
             namenode=namenode if namenode and namenode.datanodes and USER in namenode.users else None,
             resourcemanager=first_unit(charm, YARN, ResourceManager) if YARN not in missing else None,
@@ -111,16 +111,3 @@ def _notebooks(charm: ops.CharmBase) -> list[Notebook]:
         if notebook is not None:
             found.append(notebook)
     return found
-
-
-def _is_related(charm: ops.CharmBase, endpoint: str) -> bool:
-    # A relation that is breaking still has its data.
-    return any(relation.active for relation in charm.model.relations[endpoint])
-
-
-def _address(charm: ops.CharmBase) -> str:
-    binding = charm.model.get_binding(CLIENTS)
-    address = binding.network.bind_address if binding else None
-    if address is None:
-        raise ops.ModelError(f"no address for endpoint {CLIENTS}")
-    return str(address)

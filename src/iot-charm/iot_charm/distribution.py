@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import logging
 import re
 import subprocess
 from pathlib import Path
 
+from iot_charm import progress
 from iot_charm.errors import DistributionError
 from iot_charm.files import ensure_file, remove
-
-logger = logging.getLogger(__name__)
 
 
 def ensure_installed(archive: Path, name: str, *, prefix: Path = Path("/opt")) -> bool:
@@ -35,7 +33,7 @@ def ensure_installed(archive: Path, name: str, *, prefix: Path = Path("/opt")) -
     if target.is_dir() and link.is_symlink() and link.resolve() == target.resolve():
         return False
     if not target.is_dir():
-        logger.info("unpacking %s to %s", archive, target)
+        progress.announce(f"Installing {name}")
         _unpack(archive, target)
     fresh_link = prefix / f".{name}.link"
     remove(fresh_link)

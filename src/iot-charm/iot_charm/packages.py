@@ -4,6 +4,8 @@ import logging
 
 from charmlibs import apt
 
+from iot_charm import progress
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,7 +21,7 @@ def ensure_packages(*names: str) -> bool:
     missing = [name for name in names if not _is_installed(name)]
     if not missing:
         return False
-    logger.info("installing packages: %s", ", ".join(missing))
+    progress.announce(f"Installing {', '.join(missing)}")
     try:
         apt.add_package(missing)
     except apt.PackageError as error:

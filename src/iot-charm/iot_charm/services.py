@@ -1,6 +1,5 @@
 """Daemons as systemd services."""
 
-import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +7,8 @@ from pathlib import Path
 
 from charmlibs import systemd
 
+from iot_charm import progress
 from iot_charm.files import ensure_file, remove
-
-logger = logging.getLogger(__name__)
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 
@@ -96,10 +94,10 @@ def ensure_running(name: str, *, restart: bool) -> bool:
         return False
     systemd.service_enable(name)
     if running:
-        logger.info("restarting %s", name)
+        progress.announce(f"Restarting {name}")
         systemd.service_restart(name)
     else:
-        logger.info("starting %s", name)
+        progress.announce(f"Starting {name}")
         systemd.service_start(name)
     return True
 

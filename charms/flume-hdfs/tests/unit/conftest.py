@@ -112,6 +112,7 @@ def flume(monkeypatch: pytest.MonkeyPatch, files: MemoryStore) -> FakeFlume:
     fake = FakeFlume(files)
     monkeypatch.setattr(charm, "flume_hdfs", fake)
     monkeypatch.setattr(charm, "service", fake)
+    monkeypatch.setattr("iot_charm.flume.charm.service", fake)
     return fake
 
 

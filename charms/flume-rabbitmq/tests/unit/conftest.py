@@ -70,6 +70,7 @@ def flume(monkeypatch: pytest.MonkeyPatch) -> FakeFlume:
     fake = FakeFlume()
     monkeypatch.setattr(charm, "flume_rabbitmq", fake)
     monkeypatch.setattr(charm, "service", fake)
+    monkeypatch.setattr("iot_charm.flume.charm.service", fake)
     return fake
 
 

@@ -94,6 +94,24 @@ def first_unit(charm: ops.CharmBase, endpoint: str, model: type[Published]) -> P
     return next((published for _, _, published in each_unit(charm, endpoint, model)), None)
 
 
+def is_related(charm: ops.CharmBase, endpoint: str) -> bool:
+    """Tell whether an endpoint has a relation that is not just being broken; one that is still has its data."""
+    return any(relation.active for relation in charm.model.relations[endpoint])
+
+
+def bind_address(charm: ops.CharmBase, endpoint: str) -> str:
+    """Return the address at which this unit is to listen for those related over an endpoint.
+
+    Raises:
+        ops.ModelError: the unit has no address on the network that the endpoint is bound to.
+    """
+    binding = charm.model.get_binding(endpoint)
+    address = binding.network.bind_address if binding else None
+    if address is None:
+        raise ops.ModelError(f"no address for endpoint {endpoint}")
+    return str(address)
+
+
 def own_address(charm: ops.CharmBase, relation: ops.Relation) -> str:
     """Return the address at which this unit is reached by the other side of ``relation``.
 
