@@ -45,7 +45,8 @@ def call(*command: str | Path, environment: Mapping[str, str]) -> None:
 @contextmanager
 def own_tabletop(tabletop: Path) -> Generator[Mapping[str, str]]:
     """Yield the environment in which `juju` is a tabletop with nothing in it; all it made is removed after."""
-    environment = {"TABLETOP_STATE": str(STATE), "TABLETOP_RUN": str(RUN), **os.environ}
+    # Never one that the caller's environment names: what is in it is destroyed.
+    environment = {**os.environ, "TABLETOP_STATE": str(STATE), "TABLETOP_RUN": str(RUN)}
     with tempfile.TemporaryDirectory(prefix="with-tabletop-") as folder:
         (Path(folder) / "juju").symlink_to(tabletop)
         environment["PATH"] = os.pathsep.join((folder, environment["PATH"]))

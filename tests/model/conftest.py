@@ -1,6 +1,6 @@
 """What the model tests share. The model and its life cycle are pytest-jubilant's (see README.md)."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import jubilant
 import pytest
@@ -23,15 +23,15 @@ def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.T
     juju = item.funcargs.get("juju")
     if report.failed and isinstance(juju, jubilant.Juju):
         report.sections += [
-            ("juju status", told(juju, "status", "--relations")),
-            ("juju debug-log", told(juju, "debug-log", "--limit", str(LOG_LINES))),
+            ("juju status", told(lambda: juju.cli("status", "--relations"))),
+            ("juju debug-log", told(lambda: juju.debug_log(limit=LOG_LINES))),
         ]
     return report
 
 
-def told(juju: jubilant.Juju, *words: str) -> str:
+def told(ask: Callable[[], str]) -> str:
     """Return what the client says, or why it says nothing."""
     try:
-        return juju.cli(*words)
+        return ask()
     except jubilant.CLIError as error:
         return f"{error}: {error.stderr}"

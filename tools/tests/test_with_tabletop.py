@@ -34,8 +34,7 @@ class Rig:
         (root / "bin/tabletop").write_text(FAKE)
         (root / "bin/tabletop").chmod(0o755)
         (root / "resources/build.py").write_text("print('resources are there')\n")
-        self.environment = {**os.environ, "LOG": str(self.log)}
-        self.environment.pop("TABLETOP_STATE", None)
+        self.environment = {**os.environ, "LOG": str(self.log), "TABLETOP_STATE": "/that/of/the/caller"}
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         words = [str(self.python), str(self.tool), *command]
