@@ -36,7 +36,15 @@ _counter = itertools.count()
 
 
 def command(
-    leader: int, groups: Groups, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, user: str, passwd: Path
+    leader: int,
+    groups: Groups,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str,
+    user: str,
+    passwd: Path,
+    emulated: bool = False,
 ) -> list[str]:
     """The host's command line that runs ``argv`` in a machine.
 
@@ -48,13 +56,21 @@ def command(
         cwd: the directory in the machine to run it in.
         user: whose rights it gets, by the machine's own list of users.
         passwd: the machine's list of users, as the host sees it.
+        emulated: whether the machine's programs run through an emulator.
     """
     directories = [_execution_group(groups.unified), *dict.fromkeys(groups.v1.values())]
     line = ["/bin/sh", "-c", _ENTER, "sh", str(len(directories)), *map(str, directories)]
-    line += [_program("nsenter"), f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+    enter = [_program("nsenter"), f"--target={leader}"]
+    others = ["--mount", "--uts", "--ipc", "--net", "--cgroup"]
     # That shell changes to the folder too, which saves a program, where it is in the machine and the user's.
-    plain = user == "root" and "PWD" not in env
-    line += ["--no-fork", "--", "/bin/sh", "-c", _WAIT, "sh", cwd if plain else "/"]
+    plain = user == "root" and not emulated and "PWD" not in env
+    waiting = ["/bin/sh", "-c", _WAIT, "sh", cwd if plain else "/"]
+    if emulated:
+        # qemu runs threads, which a process whose children come into another namespace of process ids can't start:
+        # the shell that waits must be the host's, so the other namespaces are its child's to enter.
+        line += [*enter, "--pid", "--no-fork", "--", *waiting, *enter, *others, "--"]
+    else:
+        line += [*enter, *others, "--pid", "--no-fork", "--", *waiting]
     if user != "root":
         line += ["setpriv", f"--reuid={user}", f"--regid={_primary_group(passwd, user)}", "--init-groups", "--"]
     if not plain and (cwd != "/" or "PWD" in env):

@@ -93,7 +93,7 @@ def _build(paths: Paths, recipe: Recipe, progress: Progress, lock: int) -> Image
         ensure_emulation(recipe.architecture, progress)
     progress(
         f"Base image: building {recipe.kind} with {len(recipe.packages)} packages and what they need"
-        + (", about 3 minutes under emulation" if emulated else "")
+        + (", which takes about 4 minutes under emulation" if emulated else "")
     )
     try:
         _bootstrap(partial, root, recipe, progress, lock)

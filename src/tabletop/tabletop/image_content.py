@@ -1,8 +1,10 @@
 """What a base image has beyond its packages: settings that make a machine quick to boot and small."""
 
+import re
 import shutil
 from pathlib import Path
 
+from tabletop.emulation import is_emulated
 from tabletop.programs import run
 from tabletop.recipe import Recipe, certificates_in
 
@@ -70,6 +72,8 @@ done
 exit 0
 """
 
+_CREDENTIALS = re.compile(r"^((?:Load|Set|Import)Credential(?:Encrypted)?)=", re.MULTILINE)
+
 _FILES = {
     "etc/apt/apt.conf.d/90tabletop": _APT,
     "etc/systemd/journald.conf.d/tabletop.conf": "[Journal]\nRuntimeMaxUse=16M\nSystemMaxUse=64M\n",
@@ -113,6 +117,8 @@ def furnish(root: Path, recipe: Recipe) -> None:
         if not target.exists():
             _write(target, content, mode=0o600 if "/auth.conf" in path else 0o644)
     _trust(root, recipe)
+    if is_emulated(recipe.architecture):
+        _do_without_credentials(root)
     run(["systemctl", f"--root={root}", "mask", *_MASKED])
     # Nobody logs in: it starts when something asks for it, not at every boot.
     wanted = root / "etc/systemd/system/multi-user.target.wants/systemd-logind.service"
@@ -126,17 +132,34 @@ def furnish(root: Path, recipe: Recipe) -> None:
     (root / "var/log/journal").mkdir()
 
 
+def _do_without_credentials(root: Path) -> None:
+    """Take their credentials from systemd's own services, which else fail under qemu and leave the boot incomplete.
+
+    systemd sets credentials up in a mount namespace of its own, with calls that qemu-user refuses as invalid. A
+    machine has none to hand on to them.
+    """
+    for unit in sorted((root / "usr/lib/systemd/system").glob("*.service")):
+        if unit.is_symlink():
+            continue
+        found = dict.fromkeys(_CREDENTIALS.findall(unit.read_text()))
+        if found:
+            reset = "".join(f"{name}=\n" for name in found)
+            _write(root / f"etc/systemd/system/{unit.name}.d/tabletop.conf", f"[Service]\n{reset}".encode())
+
+
 def _trust(root: Path, recipe: Recipe) -> None:
     """Make the image trust what the host trusts: local certificates, and what the host's bundle has beyond ours."""
-    update = ["chroot", str(root), "update-ca-certificates"]
-    run(update)
+    # The package ca-certificates has made it when it was installed; to make it anew takes long under emulation.
     bundle = root / "etc/ssl/certs/ca-certificates.crt"
     known = set(certificates_in(bundle.read_text()))
+    local = root / "usr/local/share/ca-certificates"
+    for file in local.rglob("*.crt"):
+        known.update(certificates_in(file.read_text(errors="replace")))
     further = [certificate for certificate in certificates_in(recipe.certificates) if certificate not in known]
     for number, certificate in enumerate(further):
-        _write(root / f"usr/local/share/ca-certificates/host-{number}.crt", certificate.encode())
-    if further:
-        run(update)
+        _write(local / f"host-{number}.crt", certificate.encode())
+    if any(local.rglob("*.crt")):
+        run(["chroot", str(root), "update-ca-certificates"])
 
 
 def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tabletop.apt_sources import of_distribution, ported, read_sources
+from tabletop.emulation import is_emulated
 from tabletop.errors import TabletopError
 from tabletop.programs import run
 
@@ -101,6 +102,8 @@ class Recipe:
         digest = hashlib.sha256()
         for value in (_FORMAT, self.distribution, self.suite, self.architecture, self.packages, self.sources):
             digest.update(json.dumps(value).encode() + b"\0")
+        if is_emulated(self.architecture):
+            digest.update(b"emulated 1\0")  # such an image is furnished otherwise
         for value in (self.apt, self.certificates, self.pip):
             digest.update(value.encode() + b"\0")
         for path, content in sorted(self.files.items()):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tabletop.cgroups import Groups, Hierarchies, processes
+from tabletop.emulation import is_emulated
 from tabletop.errors import TabletopError
 from tabletop.execution import command, end_abandoned
 from tabletop.machine_store import MachineStore, NotRunningError
@@ -75,7 +76,8 @@ class RunningMachines:
             self._store.get(name)
             raise NotRunningError(f"The machine {name} does not run.")
         passwd = self._store.directory(name) / "root/etc/passwd"
-        line = command(leader, groups, argv, env=environment, cwd=cwd, user=user, passwd=passwd)
+        emulated = is_emulated(self._store.get(name).architecture)
+        line = command(leader, groups, argv, env=environment, cwd=cwd, user=user, passwd=passwd, emulated=emulated)
         return subprocess.Popen(
             line,
             env=environment,

@@ -27,11 +27,13 @@ class Deployment:
     Args:
         call: sends requests.
         model: the model's name.
-        packed: returns the packed file of an application's charm.
+        packed: returns the packed file of an application's charm, given its path and the application's constraints.
         report: told each step.
     """
 
-    def __init__(self, call: Caller, model: str, packed: Callable[[Path], Path], report: Report) -> None:
+    def __init__(
+        self, call: Caller, model: str, packed: Callable[[Path, Mapping[str, str]], Path], report: Report
+    ) -> None:
         self._call = call
         self._model = model
         self._packed = packed
@@ -71,7 +73,7 @@ class Deployment:
         return self._changed
 
     def _deploy(self, app: Application) -> None:
-        charm = self._packed(app.charm.path)
+        charm = self._packed(app.charm.path, app.constraints)
         if not self._changed:
             self._report("Executing changes:")
         self._step(f"deploy application {app.name} from {app.charm.path}")

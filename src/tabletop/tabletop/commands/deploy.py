@@ -1,12 +1,14 @@
 """Deploying charms and bundles."""
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tabletop.charmfile import CharmFile
 from tabletop.commands import Command, UsageError
 from tabletop.commands.options import add_ignored, add_model, app_settings, constraints, placements, resources
+from tabletop.emulation import ARCHITECTURES, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
@@ -56,7 +58,8 @@ class Deploy(Command):
         if args.overlay or args.dry_run:
             raise UsageError(f"{args.charm} isn't a bundle: --overlay and --dry-run are for bundles")
         charm = CharmFile.open(path)
-        packed = packed_charm(session, path)
+        model, wanted, to = session.model(args.model), constraints(args.constraints), placements(args.to)
+        packed = packed_charm(session, path, model, constraints=wanted, to=to)
         app = args.application or charm.name
         units = 1 if args.num_units is None else args.num_units
         if units < 0 or (units == 0 and not charm.subordinate and args.to):
@@ -65,16 +68,17 @@ class Deploy(Command):
             raise UsageError("cannot use --num-units or --to with subordinate application")
         note(f'Located local charm "{charm.name}"')
         note(f'Deploying "{app}" from local charm "{charm.name}"')
+        _note_emulation([wanted.get("arch", "")])
         session.call(
             "deploy",
-            model=session.model(args.model),
+            model=model,
             charm=str(packed),
             app=app,
             num_units=0 if charm.subordinate else units,
             config=app_settings(args.config, app),
             resources=resources(args.resource),
-            to=placements(args.to),
-            constraints=constraints(args.constraints),
+            to=to,
+            constraints=wanted,
             trust=args.trust,
         )
 
@@ -90,13 +94,26 @@ class Deploy(Command):
         if args.dry_run:
             note("the bundle is right; nothing was deployed")
             return
-        deployment = Deployment(
-            session.call, session.model(args.model), lambda charm: packed_charm(session, charm), note
-        )
+        _note_emulation(app.constraints.get("arch", "") for app in checked.applications)
+        model = session.model(args.model)
+
+        def packed(charm: Path, wanted: Mapping[str, str]) -> Path:
+            return packed_charm(session, charm, model, constraints=wanted)
+
+        deployment = Deployment(session.call, model, packed, note)
         if deployment.run(checked):
             note("Deploy of bundle completed.")
         else:
             note("Nothing to do: all that the bundle asks for is there already.")
+
+
+def _note_emulation(architectures: Iterable[str]) -> None:
+    for architecture in sorted(set(architectures)):
+        if architecture in ARCHITECTURES and is_emulated(architecture):
+            note(
+                f"NOTICE {architecture} machines are emulated on this host, at about a tenth of its speed; the first "
+                "one waits for its base image, which takes about 4 minutes to build, once"
+            )
 
 
 class Refresh(Command):
@@ -118,7 +135,7 @@ class Refresh(Command):
             raise UsageError(f"give --path, or --resource: {_NO_STORE}")
         request: dict[str, Any] = {"model": model, "app": app, "resources": files, "charm": None}
         if args.path is not None:
-            request["charm"] = str(packed_charm(session, args.path.absolute()))
+            request["charm"] = str(packed_charm(session, args.path.absolute(), model, app=app))
         session.call("refresh", **request)
         if args.config:
             session.call("set_config", model=model, app=app, values=app_settings(args.config, app), reset=[])
@@ -140,15 +157,25 @@ class AttachResource(Command):
         session.call("refresh", model=session.model(args.model), app=args.application, charm=None, resources=files)
 
 
-def packed_charm(session: Session, path: Path) -> Path:
-    """Return the packed charm of a path; a folder is packed into the cache first."""
+def packed_charm(session: Session, path: Path, model: str, **application: Any) -> Path:
+    """Return the packed charm of a path; a folder is packed into the cache first.
+
+    Args:
+        session: this run of the command line.
+        path: a packed charm, or its folder.
+        model: the model.
+        application: for which one it is packed, and so for which architecture: an `app` that is there, or the
+            `constraints` of one to be and where its units go `to`.
+    """
     if not path.exists():
         raise TabletopError(f"{path}: no such charm")
     if not path.is_dir():
         return path
     from tabletop.packing import pack
 
-    cache = session.paths.cache
-    packed = pack(path.resolve(), cache / "charms" / path.resolve().name, cache / "charm-packages", note)
-    note(f"{packed.name}: {'packed' if packed.changed else 'packed already'}")
+    architecture = str(session.call("architecture", None, model=model, **application))
+    cache, folder = session.paths.cache, path.resolve()
+    packed = pack(folder, cache / "charms" / folder.name, cache / "charm-packages", note, architecture=architecture)
+    for_other = f" for {architecture}" if is_emulated(architecture) else ""
+    note(f"{packed.name}: {'packed' if packed.changed else 'packed already'}{for_other}")
     return packed.path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tabletop.charmfile import CharmFile
-from tabletop.engine import placement, relations, storage
+from tabletop.engine import architecture, placement, relations, storage
 from tabletop.engine.model import Model, NotFoundError, keep_file
 from tabletop.errors import TabletopError
 
@@ -43,6 +43,8 @@ def deploy(
         if constraints:
             raise TabletopError("constraints do not apply to subordinate applications")
         num_units = 0
+    else:
+        constraints = architecture.pinned(model, found, constraints or {}, to)
     storage.check(found)
     values = _check_options(found, config or {})
     _check_resources(found, resources or {})
@@ -82,6 +84,9 @@ def refresh(model: Model, app: str, charm: Path | None, resources: Mapping[str, 
     found = CharmFile.open(charm) if charm else model.charm(row["charm"])
     if found.name != row["charm_name"]:
         raise TabletopError(f'cannot refresh "{app}": its charm is "{row["charm_name"]}", not "{found.name}"')
+    machines = model.store.all("SELECT DISTINCT machine FROM unit WHERE application = ?", app)
+    for machine in machines:
+        architecture.check_charm(found, architecture.of_machine(model, machine["machine"]))
     used = {one["name"] for one in model.store.all("SELECT name FROM endpoint WHERE application = ?", app)}
     missing = sorted(used - set(found.endpoints))
     if missing:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tabletop.engine import (
     applications,
+    architecture,
     operations,
     placement,
     process,
@@ -128,6 +129,19 @@ class Controller:
                 trust=trust,
             )
         return {"application": app, "units": units}
+
+    def architecture(
+        self,
+        model: str,
+        app: str | None = None,
+        constraints: Mapping[str, Any] | None = None,
+        to: Sequence[str] = (),
+    ) -> str:
+        """Tell what architecture a charm must be packed for: of an application that is there, or of one to be."""
+        found = self._model(model)
+        if app is not None:
+            return architecture.of_constraints(found.application(app)["constraints"])
+        return architecture.of_new_application(found, constraints or {}, to)
 
     def refresh(
         self,

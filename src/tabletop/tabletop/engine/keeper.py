@@ -110,8 +110,12 @@ class MachineKeeper(threading.Thread):
         directory = model.machine_directory(self.number)
         binds = [Bind(directory, target)] if target else []
         wanted = json.loads(constraints)
-        started = time.monotonic()
         try:
+            # Takes no slot: while one architecture's image is made, machines of another come up.
+            model.machines.prepare(wanted.get("arch"), self._tell)
+            if self._stopping.is_set() or not self._is_wanted():
+                return
+            started = time.monotonic()
             with self._slots:
                 self._set_state("pending", "starting")
                 model.machines.create(name, binds=binds, architecture=wanted.get("arch"))
@@ -141,6 +145,15 @@ class MachineKeeper(threading.Thread):
                 self.number,
             )
         self._log("INFO", f"started as {name}, {address}, in {time.monotonic() - started:.1f} s")
+
+    def _is_wanted(self) -> bool:
+        """Whether the machine is still to be there; to prepare for it may have taken minutes."""
+        return self._model.store.value("SELECT life FROM machine WHERE number = ?", self.number) == "alive"
+
+    def _tell(self, line: str) -> None:
+        """Show how far the machine's preparation is."""
+        self._set_state("pending", line)
+        self._log("INFO", line)
 
     def _set_state(self, state: str, message: str) -> None:
         with self._model.store.write():

@@ -35,6 +35,10 @@ class NotFoundError(TabletopError):
 class Machines(Protocol):
     """What the engine needs of the machines; `tabletop.machine.Machines` has it."""
 
+    def prepare(self, architecture: str | None = None, progress: Callable[[str], None] | None = None) -> object:
+        """Make ready what all machines of an architecture are made from, telling of each step that takes a while."""
+        ...
+
     def create(self, name: str, *, binds: Sequence[Bind] = (), architecture: str | None = None) -> object:
         """Make a machine that sees some of the host's folders; one that is there keeps what it has."""
         ...

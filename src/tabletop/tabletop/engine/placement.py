@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabletop.engine import storage
+from tabletop.engine import architecture, storage
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.errors import TabletopError
 
@@ -34,14 +34,19 @@ def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> 
 
 
 def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
-    """Add a machine without a unit; return its number. Inside `write`."""
+    """Add a machine without a unit; return its number. Inside `write`.
+
+    Raises:
+        TabletopError: there are no machines of the architecture that the constraints say.
+    """
+    wanted = {**constraints, "arch": architecture.of_new_application(model, constraints)}
     number = model.store.next_number("next_machine")
     model.store.execute(
         "INSERT INTO machine (number, name, since, constraints) VALUES (?, ?, ?, ?)",
         number,
         f"{model.name}-{number}",
         time.time(),
-        json.dumps(dict(constraints)),
+        json.dumps(wanted),
     )
     return number
 
@@ -49,6 +54,7 @@ def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
 def new_unit(model: Model, application: str, machine: int, principal: str | None = None) -> str:
     """Add a unit on a machine that is there, a subordinate if it has a principal; return its name. Inside `write`."""
     store = model.store
+    architecture.check_charm(model.charm_of(application), architecture.of_machine(model, machine))
     number: int = store.value("SELECT next FROM unit_sequence WHERE application = ?", application) or 0
     store.execute(
         "INSERT INTO unit_sequence (application, next) VALUES (?, 1) ON CONFLICT DO UPDATE SET next = next + 1",

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tabletop.engine import relations, snapshot, subordinates
+from tabletop.engine import architecture, relations, snapshot, subordinates
 from tabletop.engine.durations import rfc3339
 from tabletop.engine.hooks import Port
 from tabletop.engine.model import Model
@@ -95,6 +95,7 @@ def _machine(row: Any) -> dict[str, Any]:
         },
         "modification-status": {"current": "idle", "since": since},
         "base": _BASE,
+        "hardware": f"arch={architecture.of_constraints(row['constraints'])}",
     }
     if row["address"]:
         found["network-interfaces"] = {

@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,18 @@ class HostMachines:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.broken: set[str] = set()
+        self.unprepared: dict[str | None, threading.Event] = {}
+        self.architectures: dict[str, str | None] = {}
+
+    def prepare(self, architecture: str | None = None, progress: Callable[[str], None] | None = None) -> None:
+        if architecture in self.unprepared and progress is not None:
+            progress(f"the image for {architecture}")
+            self.unprepared[architecture].wait(30)
 
     def create(self, name: str, *, binds: Sequence[object] = (), architecture: str | None = None) -> None:
         if name in self.broken:
             raise TabletopError(f"{name} can't be made")
+        self.architectures.setdefault(name, architecture)
         (self.directory / name).mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tabletop import cli
+from tabletop.version import host_architecture
 
 CHARMS = Path(__file__).parent.parent / "charms"
 
@@ -20,7 +21,10 @@ class FakeDaemon:
     """Answers each method with a value, or what a function of the parameters returns; notes what was asked."""
 
     def __init__(self, path: Path) -> None:
-        self.answers: dict[str, Any] = {"ping": {"version": "test", "pid": 1}}
+        self.answers: dict[str, Any] = {
+            "ping": {"version": "test", "pid": 1},
+            "architecture": host_architecture(),
+        }
         self.progress: dict[str, list[str]] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         daemon = self

@@ -91,6 +91,44 @@ def test_a_packed_charm_of_python_alone_runs_everywhere(packed):
     assert packed([host_architecture()]).runs_on(OTHER)
 
 
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine/src").mkdir(parents=True)
+    (tmp_path / "mine/src/charm.py").write_text("")
+    (tmp_path / "mine/charmcraft.yaml").write_text("name: mine\nparts:\n  charm: {plugin: python, source: .}\n")
+    return tmp_path / "mine"
+
+
+def test_a_folder_is_packed_for_the_machines_it_goes_to(run, daemon, home, folder):
+    daemon.answers["architecture"] = OTHER
+    status, _, err = run("deploy", "-m", "m", folder, "--constraints", f"arch={OTHER} mem=1G", "--to", "3")
+    assert status == 0
+    assert f"mine: packed for {OTHER}" in err
+    assert f"NOTICE {OTHER} machines are emulated on this host" in err
+    assert daemon.asked("architecture") == [{"model": "m", "constraints": {"arch": OTHER, "mem": "1G"}, "to": ["3"]}]
+    path = daemon.asked("deploy")[0]["charm"]
+    assert path == str(home / f"cache/charms/mine/mine_{OTHER}.charm")
+    assert CharmFile.open(Path(path)).architectures == (OTHER,)
+    assert run("refresh", "-m", "m", "mine", "--path", folder)[0] == 0
+    assert daemon.asked("architecture")[1] == {"model": "m", "app": "mine"}
+    assert daemon.asked("refresh")[0]["charm"] == path
+
+
+def test_a_bundle_s_charms_are_packed_for_their_machines(run, daemon, folder):
+    daemon.answers["architecture"] = lambda constraints, **_: constraints.get("arch", host_architecture())
+    daemon.answers["status"] = {"applications": {}}
+    applications = {
+        "near": {"charm": "./mine", "num_units": 1},
+        "far": {"charm": "./mine", "num_units": 1, "constraints": f"arch={OTHER}"},
+    }
+    (folder.parent / "bundle.yaml").write_text(yaml.safe_dump({"applications": applications}))
+    status, _, err = run("deploy", "-m", "m", folder.parent / "bundle.yaml")
+    assert status == 0, err
+    names = {asked["app"]: Path(asked["charm"]).name for asked in daemon.asked("deploy")}
+    assert names == {"near": "mine.charm", "far": f"mine_{OTHER}.charm"}
+    assert err.count("NOTICE") == 1
+
+
 def test_a_folder_runs_where_it_can_be_packed_for(tmp_path):
     text = "type: charm\nname: demo\nsummary: a demo\nplatforms: {amd64: }\n"
     (tmp_path / "charmcraft.yaml").write_text(text)

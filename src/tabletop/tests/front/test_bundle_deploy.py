@@ -1,5 +1,6 @@
 """A plan is carried out step by step; what is in the model already is left alone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def deploy(model, charms, tmp_path):
         (tmp_path / "bundle.yaml").write_text(text)
         said: list[str] = []
 
-        def packed(folder: Path) -> Path:
+        def packed(folder: Path, constraints: Mapping[str, str]) -> Path:
             return tmp_path / f"{CharmFile.open(folder).name}.charm"
 
         changed = Deployment(model, "m", packed, said.append).run(plan(tmp_path / "bundle.yaml"))
