@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from tabletop.commands import ALIASES, REFUSED, VERBS, Command, UsageError
+from tabletop.commands.verbs import JUJU, OWN
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, table
 from tabletop.paths import Paths
@@ -60,19 +61,32 @@ def _run(words: list[str]) -> int:
         near = get_close_matches(name, VERBS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "; 'tabletop help' lists what it does"
         raise UsageError(f"tabletop doesn't have {name!r}{hint}")
-    verb = VERBS[name]
-    command: Command = getattr(importlib.import_module(f"tabletop.commands.{verb.module}"), verb.command)()
-    parser = _Parser(
-        prog=f"tabletop {name}",
-        description=f"{verb.summary}. (tabletop is NOT Juju; it takes Juju's words.)",
-        allow_abbrev=False,
-    )
-    command.arguments(parser)
+    command, parser = command_of(name)
     # A verb and its options may be mixed freely, as Juju allows.
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
     return command.run(Session(Paths.from_environment()), args) or 0
 
 
+def command_of(name: str) -> tuple[Command, argparse.ArgumentParser]:
+    """Return a verb's command and the parser of its arguments."""
+    verb = VERBS[name]
+    command: Command = getattr(importlib.import_module(f"tabletop.commands.{verb.module}"), verb.command)()
+    examples = "\n".join(f"  tabletop {example}" for example in command.examples)
+    parser = _Parser(
+        prog=f"tabletop {name}",
+        description=f"{verb.summary}.\n(tabletop is NOT Juju; it takes Juju's words.)",
+        epilog="\n\n".join(text for text in (command.notes.strip(), f"examples:\n{examples}") if text),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.arguments(parser)
+    return command, parser
+
+
 def _overview() -> str:
-    rows = [(f"  {name}", verb.summary) for name, verb in VERBS.items()]
-    return "\n".join([_INTRODUCTION, *table(("VERB", ""), rows)])
+    lines = [_INTRODUCTION]
+    for title, verbs in (("Own words:", OWN), ("Juju's words:", JUJU)):
+        rows = [(f"  {name}", verb.summary) for name, verb in verbs.items()]
+        lines += [title, *table(("", ""), rows)[1:], ""]
+    lines.append(f"{len(REFUSED)} more words of Juju's are refused, each with the reason.")
+    return "\n".join(lines)

@@ -6,6 +6,8 @@ The daemon is started, detached, if it doesn't answer.
 import fcntl
 import json
 import os
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +30,13 @@ Progress = Callable[[str], None]
 
 class DaemonError(TabletopError):
     """The daemon can't be started or went away."""
+
+
+def root_needed() -> DaemonError:
+    """Return the error that says that root alone may do this, and the command line that does it."""
+    program = shutil.which(sys.argv[0]) or "tabletop"
+    line = shlex.join(["sudo", program, *sys.argv[1:]])
+    return DaemonError(f"tabletop's models, machines and network belong to root, so it must run as root: {line}")
 
 
 class RemoteError(TabletopError):
@@ -103,7 +112,7 @@ class Client:
         if self.running():
             return False
         if os.geteuid() != 0:
-            raise DaemonError("tabletop makes machines and a network, so it must run as root; try again with sudo.")
+            raise root_needed()
         self._paths.run.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
@@ -155,7 +164,7 @@ class Client:
             return None
         except PermissionError as error:
             connection.close()
-            raise DaemonError(f"{self.socket_path} belongs to root; try again with sudo.") from error
+            raise root_needed() from error
         return connection
 
     def _exchange(self, connection: socket.socket, request: dict[str, Any], progress: Progress | None) -> Any:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tabletop.client import Client, Progress
+from tabletop.client import Client, Progress, root_needed
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.paths import Paths
@@ -33,15 +33,17 @@ class Session:
             TabletopError: there is none, or it names another controller.
         """
         named = given or os.environ.get("JUJU_MODEL") or self.current_model()
-        if not named:
-            raise TabletopError("no model is current: give one with -m, or make one with 'tabletop add-model NAME'")
-        return short_model(named)
+        if named:
+            return short_model(named)
+        if os.geteuid() != 0 and not os.access(self.paths.state, os.R_OK | os.X_OK):
+            raise root_needed()
+        raise TabletopError("no model is current: give one with -m, or make one with 'tabletop add-model NAME'")
 
     def current_model(self) -> str | None:
         """Return the model chosen with `switch` or `add-model`, if any."""
         try:
             return self._choice.read_text().strip() or None
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
 
     def switch(self, model: str | None) -> None:

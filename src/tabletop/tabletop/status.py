@@ -1,7 +1,7 @@
 """A model's status in tables, in the manner of `juju status`."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from tabletop.format import table
@@ -12,16 +12,19 @@ _MAX_VERSION_WIDTH = 15
 _DOING = re.compile(r"running (?:action )?(\S+)")
 
 
-def tabular(status: Json, *, relations: bool = False) -> str:
+def tabular(status: Json, *, relations: bool = False, storage: bool = False) -> str:
     """Lay out a status, given in the shape of `juju status --format json`.
 
     Args:
         status: the model's status.
         relations: show the relations too.
+        storage: show the storage too.
     """
     sections = [_model(status), _applications(status), _units(status), _machines(status)]
     if relations:
         sections.append(_relations(status))
+    if storage:
+        sections.append(_storage(status))
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
@@ -109,7 +112,8 @@ def _units(status: Json) -> list[str]:
     return table(header, rows) if rows else []
 
 
-def _machines(status: Json) -> list[str]:
+def machine_rows(status: Json) -> tuple[Sequence[str], list[list[object]]]:
+    """Return the header and the rows of the table of machines."""
     machines = section(status, "machines")
     rows: list[list[object]] = []
     for number in naturally(machines):
@@ -126,7 +130,30 @@ def _machines(status: Json) -> list[str]:
                 _message(machine, "machine-status"),
             ]
         )
-    return table(("Machine", "State", "Address", "Inst id", "Base", "AZ", "Message"), rows) if rows else []
+    return ("Machine", "State", "Address", "Inst id", "Base", "AZ", "Message"), rows
+
+
+def _machines(status: Json) -> list[str]:
+    header, rows = machine_rows(status)
+    return table(header, rows) if rows else []
+
+
+def _storage(status: Json) -> list[str]:
+    rows: list[list[object]] = []
+    for storage_id, body in sorted(section(section(status, "storage"), "storage").items()):
+        units = section(section(body, "attachments"), "units")
+        for unit, attachment in units.items() or {"": cast("Json", {})}.items():
+            rows.append(
+                [
+                    unit,
+                    storage_id,
+                    body.get("kind", ""),
+                    attachment.get("location", ""),
+                    _current(body, "status"),
+                    _message(body, "status"),
+                ]
+            )
+    return table(("Storage unit", "Storage ID", "Type", "Mountpoint", "Status", "Message"), rows) if rows else []
 
 
 def _relations(status: Json) -> list[str]:

@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tabletop.bundles import constraints
 from tabletop.bundles.endpoints import End, resolve
 from tabletop.bundles.placement import Placement, parse
 from tabletop.bundles.problems import Problems
 from tabletop.bundles.source import RawApplication, RawBundle, Value, read
 from tabletop.charmfile import CharmError, CharmFile, OptionValue
 from tabletop.yamlfile import YamlError, as_list, as_mapping, kind_of, read_text
-
-_CONSTRAINTS = (
-    *("allocate-public-ip", "arch", "container", "cores", "cpu-power", "image-id", "instance-role", "instance-type"),
-    *("mem", "root-disk", "root-disk-source", "spaces", "tags", "virt-type", "zones"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +68,32 @@ def plan(path: Path, overlays: Sequence[Path] = ()) -> Plan:
         BundleError: something in it is wrong; the text lists all of it.
     """
     problems = Problems()
-    raw = read(path, overlays, problems)
-    checker = _Checker(raw, problems)
+    found = examine(read(path, overlays, problems), problems)
+    problems.raise_if_any()
+    return found
+
+
+def examine(raw: RawBundle, problems: Problems, *, charms: Mapping[str, Path] | None = None) -> Plan:
+    """Check what a bundle's files say; what is wrong goes to `problems`, and is left out of the plan.
+
+    Args:
+        raw: what they say.
+        problems: takes what is wrong.
+        charms: folders of charms by their names, to be read where a packed charm isn't there; if given, files of
+            resources needn't be there either: nothing is to be deployed.
+    """
+    checker = _Checker(raw, problems, charms)
     applications = checker.applications()
     relations = checker.relations(applications)
     ordered = _in_order(applications, problems)
-    problems.raise_if_any()
     return Plan(raw.name, tuple(ordered), tuple(relations), tuple(checker.notices))
 
 
 class _Checker:
-    def __init__(self, raw: RawBundle, problems: Problems) -> None:
+    def __init__(self, raw: RawBundle, problems: Problems, charms: Mapping[str, Path] | None) -> None:
         self._raw = raw
         self._problems = problems
+        self._charms = charms
         self._units = {name: self._num_units(app) for name, app in raw.applications.items()}
         self.notices: list[str] = []
 
@@ -94,7 +103,7 @@ class _Checker:
         for name, raw in self._raw.applications.items():
             charm = self._charm(name, raw)
             to = self._placements(name, raw)
-            constraints = self._constraints(raw)
+            wanted = self._constraints(raw)
             trust = self._get(raw, "trust", bool, False)
             if charm is None:
                 continue
@@ -106,7 +115,7 @@ class _Checker:
                 options=self._options(charm, raw),
                 resources=self._resources(charm, raw),
                 to=to,
-                constraints=constraints,
+                constraints=wanted,
                 trust=trust,
             )
         for number, machine in self._raw.machines.items():
@@ -157,6 +166,8 @@ class _Checker:
             return None
         text = str(value.value)
         path = _absolute(value.folder, text)
+        if not path.exists() and self._charms:
+            path = self._charms.get(path.stem, path)
         if not path.exists():
             known = "" if text.startswith((".", "/")) else "; charms come from files here, there is no Charmhub"
             self._problems.add(value.where, f"charm {text!r} of application {name!r}: no such file{known}")
@@ -208,7 +219,7 @@ class _Checker:
                 self._problems.add(value.where, f"charm {charm.name!r} has no resource {name!r} (it has: {known})")
                 continue
             path = _absolute(value.folder, str(value.value))
-            if isinstance(value.value, int) or not path.is_file():
+            if self._charms is None and (isinstance(value.value, int) or not path.is_file()):
                 self._problems.add(
                     value.where, f"resource {name!r} of charm {charm.name!r}: no such file: {value.value}"
                 )
@@ -238,9 +249,11 @@ class _Checker:
     def _constraints(self, raw: RawApplication) -> dict[str, str]:
         found: dict[str, str] = {}
         for word in self._get(raw, "constraints", str, "").split():
-            key, equals, text = word.partition("=")
-            if not equals or key not in _CONSTRAINTS:
-                self._problems.add(raw.keys["constraints"].where, f"bad constraint {word!r}")
+            try:
+                key, text = constraints.parse(word)
+            except ValueError as error:
+                self._problems.add(raw.keys["constraints"].where, str(error))
+                continue
             found[key] = text
         return found
 

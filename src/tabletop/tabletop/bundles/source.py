@@ -81,7 +81,7 @@ def read(path: Path, overlays: Sequence[Path], problems: Problems) -> RawBundle:
         try:
             documents = YamlFile.parse_all(read_text(overlay), str(overlay))
         except YamlError as error:
-            problems.add("overlay", str(error))
+            problems.add("", str(error))
             continue
         for document in documents:
             merge.document(document, overlay.parent, overlay=True)

@@ -5,12 +5,15 @@ import argparse
 from tabletop.commands import Command, UsageError
 from tabletop.commands.models import confirmed
 from tabletop.commands.options import add_ignored, add_model, placements
+from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
 
 
 class AddUnit(Command):
     """`add-unit`."""
+
+    examples = ("add-unit store", "add-unit store -n 2 --to 0,new")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -36,6 +39,9 @@ class AddUnit(Command):
 class RemoveUnit(Command):
     """`remove-unit`."""
 
+    notes = "Their last hooks run, then they are gone; a machine goes with its last unit."
+    examples = ("remove-unit store/1", "remove-unit store/1 store/2 --force --no-prompt")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
@@ -57,6 +63,9 @@ class RemoveUnit(Command):
 
 class RemoveApplication(Command):
     """`remove-application`."""
+
+    notes = "Relations end and units run their last hooks first; with --force units are gone at once."
+    examples = ("remove-application store", "remove-application store front --no-prompt --force")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -81,20 +90,28 @@ class RemoveApplication(Command):
 class Integrate(Command):
     """`integrate`, once called `relate`."""
 
+    notes = "The endpoints need only be named where several pairs fit. Both applications are of this model."
+    examples = ("integrate store front", "integrate store:data front:data")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("first", metavar="APPLICATION[:ENDPOINT]")
         parser.add_argument("second", metavar="APPLICATION[:ENDPOINT]")
-        add_ignored(parser, {"--via": "CIDR"}, why="there are no relations between models here")
+        parser.add_argument("--via", metavar="CIDR", help="refused: it is for relations between models")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Relate them."""
+        if args.via is not None:
+            raise TabletopError("--via is for relations between models, which aren't there; relate without it")
         session.call("integrate", model=session.model(args.model), a=args.first, b=args.second)
 
 
 class RemoveRelation(Command):
     """`remove-relation`."""
+
+    notes = "It goes when its units have run relation-departed and relation-broken."
+    examples = ("remove-relation store front", "remove-relation store:data front:data")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -111,6 +128,9 @@ class RemoveRelation(Command):
 class Trust(Command):
     """`trust`."""
 
+    notes = "A charm sees it by credential-get alone, and there are no cloud credentials that it could get here."
+    examples = ("trust store", "trust store --remove")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
@@ -125,6 +145,9 @@ class Trust(Command):
 
 class Resolved(Command):
     """`resolved`, also called `resolve`."""
+
+    notes = "A failed hook is tried again by itself, too, after a while that grows; this is for now."
+    examples = ("resolved store/0", "resolved --all", "resolved store/0 --no-retry")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""

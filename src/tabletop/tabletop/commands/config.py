@@ -1,7 +1,6 @@
 """The configuration of an application."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from tabletop.commands import Command, UsageError
@@ -14,13 +13,22 @@ from tabletop.session import Session
 class Config(Command):
     """`config`."""
 
+    notes = "KEY=@FILE takes a file's text. Options are set together or not at all; config-changed follows."
+    examples = (
+        "config store",
+        "config store colour",
+        "config store colour=blue size=3 note=@note.txt",
+        "config store --reset colour,size",
+        "config store --file options.yaml",
+    )
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("application")
         parser.add_argument("settings", nargs="*", metavar="KEY | KEY=VALUE", help="an option to show, or some to set")
         parser.add_argument("--reset", action="append", default=[], metavar="KEY[,...]", help="back to the default")
-        parser.add_argument("--file", type=Path, help="YAML file of options to set")
+        parser.add_argument("--file", metavar="FILE", help="YAML file of options to set; - is standard input")
         add_format(parser, "yaml", "json")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:

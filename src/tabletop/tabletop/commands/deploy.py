@@ -29,6 +29,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 class Deploy(Command):
     """`deploy`."""
 
+    notes = """\
+A charm comes from a file: a packed .charm, or its folder, which is packed first. A bundle is a bundle.yaml, or the
+folder it is in; it is checked as a whole before anything is deployed, and given again it adds only what is missing.
+A placement is a machine's number, `new`, or lxd:N, for which a machine of its own is made (it is a container)."""
+    examples = (
+        "deploy ./store.charm",
+        "deploy ./charms/store shop -n 2 --config colour=blue --resource seed=./seed.txt",
+        "deploy ./store.charm --to 0 --constraints 'mem=2G cores=2'",
+        "deploy ./bundle.yaml --overlay ./three-workers.yaml --dry-run",
+    )
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
@@ -40,7 +51,7 @@ class Deploy(Command):
         parser.add_argument("--overlay", action="append", default=[], type=Path, help="file to lay over a bundle")
         parser.add_argument("--dry-run", action="store_true", help="check a bundle, deploy nothing")
         _add_common(parser)
-        add_ignored(parser, {"--bind": "SPACE"}, why="there is one network")
+        parser.add_argument("--bind", default="", metavar="SPACE | ENDPOINT=SPACE...", help="alpha is the one space")
         add_ignored(parser, {"--attach-storage": "ID"}, why="storage can't be attached to another unit here")
         add_ignored(parser, {"--map-machines": "MAP"}, why="machines are found by the units on them")
 
@@ -48,6 +59,7 @@ class Deploy(Command):
         """Deploy it."""
         from tabletop.bundles import find_bundle
 
+        _check_spaces(args.bind)
         path = Path(args.charm).absolute()
         if not path.exists():
             raise TabletopError(f"charm or bundle not found: {args.charm}: no such file ({_NO_STORE})")
@@ -116,8 +128,18 @@ def _note_emulation(architectures: Iterable[str]) -> None:
             )
 
 
+def _check_spaces(bindings: str) -> None:
+    for word in bindings.split():
+        space = word.rpartition("=")[2]
+        if space != "alpha":
+            raise TabletopError(f'space "{space}" not found: there is one network, whose space is called alpha')
+
+
 class Refresh(Command):
     """`refresh`."""
+
+    notes = "Units run upgrade-charm and then config-changed. Resources that aren't named stay as they are."
+    examples = ("refresh store --path ./store.charm", "refresh store --resource seed=./other.txt --config colour=red")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -136,14 +158,14 @@ class Refresh(Command):
         request: dict[str, Any] = {"model": model, "app": app, "resources": files, "charm": None}
         if args.path is not None:
             request["charm"] = str(packed_charm(session, args.path.absolute(), model, app=app))
-        session.call("refresh", **request)
-        if args.config:
-            session.call("set_config", model=model, app=app, values=app_settings(args.config, app), reset=[])
+        session.call("refresh", **request, config=app_settings(args.config, app), trust=args.trust)
         note(f'Refreshed "{app}"')
 
 
 class AttachResource(Command):
     """`attach-resource`."""
+
+    examples = ("attach-resource store seed=./seed.txt",)
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import time
 
+from tabletop.client import root_needed
 from tabletop.commands import Command
 from tabletop.commands.models import confirmed
+from tabletop.commands.options import add_ignored
 from tabletop.emulation import ARCHITECTURES
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result
-from tabletop.session import Session
+from tabletop.session import CONTROLLER, Session
 
 _STOP_TIMEOUT_S = 30.0
 _WHY = {
@@ -27,9 +29,15 @@ _WHY = {
 class Bootstrap(Command):
     """`bootstrap`."""
 
+    notes = """\
+What is there already is left alone, so it may be given again. Juju's form, `bootstrap CLOUD CONTROLLER`, is taken for
+the sake of its clients: the cloud is this machine, whatever it is called, and the controller's name is tabletop."""
+    examples = ("bootstrap", "bootstrap --include postgresql,git", "bootstrap localhost tabletop")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("cloud", nargs="*", help="accepted from clients of Juju; this machine is the only cloud")
+        parser.add_argument("cloud", nargs="?", help="accepted from clients of Juju: this machine is the only cloud")
+        parser.add_argument("controller", nargs="?", default=CONTROLLER, help=f"must be {CONTROLLER!r}")
         parser.add_argument(
             "--include", action="append", default=None, metavar="PACKAGE", help="put a package into the base image"
         )
@@ -41,6 +49,22 @@ class Bootstrap(Command):
             help="prepare for machines of another architecture too, which are emulated",
         )
         parser.add_argument("--no-switch", action="store_true", help="accepted: no model is switched to anyway")
+        add_ignored(parser, {"--force": None}, why="there is nothing to force")
+        add_ignored(
+            parser,
+            {
+                "--bootstrap-base": "BASE",
+                "--bootstrap-constraints": "KEY=VALUE",
+                "--config": "KEY=VALUE",
+                "--constraints": "KEY=VALUE",
+                "--credential": "NAME",
+                "--metadata-source": "PATH",
+                "--model-default": "KEY=VALUE",
+                "--storage-pool": "KEY=VALUE",
+                "--to": "PLACE",
+            },
+            why="no machine is made for a controller",
+        )
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Install what is missing, build the base image, start the daemon; what is there already is left alone."""
@@ -49,8 +73,12 @@ class Bootstrap(Command):
         from tabletop.image import ensure_image
         from tabletop.settings import image_packages, remember_image_packages
 
+        if args.controller != CONTROLLER:
+            raise TabletopError(
+                f"there is one controller here, and it is called {CONTROLLER!r}, not {args.controller!r}"
+            )
         if os.geteuid() != 0:
-            raise TabletopError("tabletop makes machines and a network, so it must run as root; try again with sudo.")
+            raise root_needed()
         foreign = [arch for arch in dict.fromkeys(args.arch) if emulation.is_emulated(arch)]
         missing = missing_packages([*PACKAGES, *(emulation.PACKAGES if foreign else ())])
         if missing:
@@ -78,6 +106,9 @@ class Bootstrap(Command):
 class Destroy(Command):
     """`destroy`, also called `kill`."""
 
+    notes = "The cache of images and packages stays. It works without a daemon, and after a crash."
+    examples = ("destroy", "destroy --no-prompt")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("--no-prompt", "-y", "--yes", action="store_true", help="don't ask first")
@@ -88,7 +119,7 @@ class Destroy(Command):
         from tabletop.mounts import remove_tree
 
         if os.geteuid() != 0:
-            raise TabletopError("tabletop's machines belong to root; try again with sudo.")
+            raise root_needed()
         warning = f"This removes all models of {session.paths.state}: machines, what is on them, their network."
         if not args.no_prompt and not confirmed(warning):
             return 1
@@ -108,6 +139,9 @@ class Destroy(Command):
 
 class Daemon(Command):
     """`daemon`."""
+
+    notes = "Every command starts it when it doesn't run. Machines run on without it."
+    examples = ("daemon", "daemon stop", "daemon start")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""

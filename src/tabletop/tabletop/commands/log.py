@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,16 @@ _WAIT_S = 20.0
 class DebugLog(Command):
     """`debug-log`."""
 
+    notes = """\
+On a terminal it goes on with what comes, until interrupted; elsewhere it ends after what there is, unless --tail is
+given. An entity is a unit (store/0), an application (store, or store/*), machine-0, or those as Juju writes them
+(unit-store-0); * at the end stands for anything. Filters come before the limit."""
+    examples = (
+        "debug-log --tail",
+        "debug-log --replay --no-tail --include store/0 --level warning",
+        "debug-log --limit 100 --exclude machine-0 --include-module unit",
+    )
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
@@ -28,6 +39,12 @@ class DebugLog(Command):
         parser.add_argument("--no-tail", action="store_true", help="end after what there is")
         parser.add_argument("-i", "--include", action="append", default=[], metavar="UNIT", help="only these units")
         parser.add_argument("-x", "--exclude", action="append", default=[], metavar="UNIT", help="not these units")
+        parser.add_argument(
+            "--include-module", action="append", default=[], metavar="MODULE", help="only these, and below"
+        )
+        parser.add_argument(
+            "--exclude-module", action="append", default=[], metavar="MODULE", help="not these, nor below"
+        )
         parser.add_argument("-l", "--level", type=str.upper, choices=LEVELS, help="this level and above")
         parser.add_argument("--date", "--ms", "--utc", "--location", "--color", action="store_true", help="accepted")
 
@@ -36,25 +53,54 @@ class DebugLog(Command):
         model = session.model(args.model)
         follow = args.tail or (args.limit is None and not args.no_tail and sys.stdout.isatty())
         backlog = args.limit if args.limit is not None else 0 if args.replay else args.lines
-        lines = self._lines(session, model, args, limit=backlog)
-        last = 0
-        while lines or follow:
-            last = max((line["id"] for line in lines), default=last)
-            if backlog and not follow:
-                return
+        last = self._backlog(session, model, args, backlog)
+        while follow:
             sys.stdout.flush()
-            # Without a limit the lines come in portions.
-            lines = self._lines(session, model, args, since_id=last, wait=_WAIT_S if follow else 0)
+            for line in self._read(session, model, args, since_id=last, wait=_WAIT_S):
+                last = line["id"]
+                if _wanted(line, args):
+                    out(format_line(line))
 
-    def _lines(self, session: Session, model: str, args: argparse.Namespace, **which: Any) -> list[dict[str, Any]]:
-        unit = args.include[0].removeprefix("unit-") if len(args.include) == 1 and "*" not in args.include[0] else None
-        answer = session.call("debug_log", model=model, unit=unit, level=args.level, **which)
-        lines: list[dict[str, Any]] = answer["lines"]
-        for line in lines:
-            wanted = not args.include or any(_matches(line["entity"], name) for name in args.include)
-            if wanted and not any(_matches(line["entity"], name) for name in args.exclude):
+    def _backlog(self, session: Session, model: str, args: argparse.Namespace, count: int) -> int:
+        """Print the last so many lines that are wanted (0: all of them); return the id of the last one read."""
+        if count and not _filters(args):
+            lines = self._read(session, model, args, limit=count)
+            for line in lines:
                 out(format_line(line))
-        return lines
+            return max((line["id"] for line in lines), default=0)
+        last = 0
+        kept: deque[Mapping[str, Any]] = deque(maxlen=count or None)
+        # They come in portions.
+        while (lines := self._read(session, model, args, since_id=last)) and lines[-1]["id"] > last:
+            last = lines[-1]["id"]
+            kept.extend(line for line in lines if _wanted(line, args))
+            while kept and not count:
+                out(format_line(kept.popleft()))
+        for line in kept:
+            out(format_line(line))
+        return last
+
+    def _read(self, session: Session, model: str, args: argparse.Namespace, **which: Any) -> list[dict[str, Any]]:
+        return session.call("debug_log", model=model, level=args.level, **which)["lines"]
+
+
+def _filters(args: argparse.Namespace) -> bool:
+    return bool(args.include or args.exclude or args.include_module or args.exclude_module)
+
+
+def _wanted(line: Mapping[str, Any], args: argparse.Namespace) -> bool:
+    entity, module = line["entity"], line["module"]
+    if args.include and not any(_matches(entity, name) for name in args.include):
+        return False
+    if args.include_module and not any(_is_below(module, name) for name in args.include_module):
+        return False
+    if any(_matches(entity, name) for name in args.exclude):
+        return False
+    return not any(_is_below(module, name) for name in args.exclude_module)
+
+
+def _is_below(module: str, name: str) -> bool:
+    return module == name or module.startswith(f"{name}.")
 
 
 def format_line(line: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from tabletop.commands import Command
-from tabletop.commands.options import add_format, add_model, constraints, pair
+from tabletop.commands.options import add_format, add_model, constraints, pair, read_yaml
 from tabletop.errors import TabletopError
 from tabletop.format import out, result, table
 from tabletop.session import Session
@@ -14,26 +14,39 @@ from tabletop.version import host_architecture
 class ModelConfig(Command):
     """`model-config`."""
 
+    notes = "A model has few options here; an unknown one is refused with the list of those there are."
+    examples = (
+        "model-config",
+        "model-config update-status-hook-interval=1m",
+        "model-config --reset update-status-hook-interval",
+        "model-config update-status-hook-interval --format json",
+    )
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("settings", nargs="*", metavar="KEY | KEY=VALUE")
         parser.add_argument("--reset", action="append", default=[], metavar="KEY[,...]", help="back to the default")
+        parser.add_argument("--file", metavar="FILE", help="YAML file of options to set; - is standard input")
         add_format(parser, "tabular", "json", "yaml")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Set what is given, else show."""
         model = session.model(args.model)
         reset = [key for text in args.reset for key in text.split(",") if key]
-        given = [word for word in args.settings if "=" in word]
-        if given or reset:
-            session.call("model_config", model=model, values=dict(pair(word) for word in given), reset=reset)
+        values = dict(read_yaml(args.file)) if args.file else {}
+        values.update(pair(word) for word in args.settings if "=" in word)
+        if values or reset:
+            session.call("model_config", model=model, values=values, reset=reset)
             return
         config: dict[str, Any] = session.call("model_config", model=model)
         for key in args.settings:
             if key not in config:
                 raise TabletopError(f"key {key!r} not found in model {model!r}")
-            out(str(config[key]["Value"]))
+            if args.format == "tabular":
+                out(str(config[key]["Value"]))
+            else:
+                result({key: config[key]}, args.format)
         if args.settings:
             return
         if args.format != "tabular":
@@ -46,6 +59,8 @@ class ModelConfig(Command):
 
 class ModelConstraints(Command):
     """`model-constraints`."""
+
+    examples = ("model-constraints", "model-constraints --format json")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -63,6 +78,8 @@ class ModelConstraints(Command):
 
 class SetModelConstraints(Command):
     """`set-model-constraints`."""
+
+    examples = ("set-model-constraints arch=amd64",)
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""

@@ -19,6 +19,9 @@ CLOUD = "localhost"
 class AddModel(Command):
     """`add-model`."""
 
+    notes = "Models are independent of each other: each has its own machines. The only controller is called tabletop."
+    examples = ("add-model trial", "add-model trial --no-switch --config update-status-hook-interval=1m")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("name", help="lower-case letters, digits and hyphens")
@@ -44,9 +47,12 @@ class AddModel(Command):
 class DestroyModel(Command):
     """`destroy-model`."""
 
+    notes = "Machines are removed at once: units don't run their last hooks, as if Juju were given --force --no-wait."
+    examples = ("destroy-model trial", "destroy-model trial --no-prompt")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("name")
+        parser.add_argument("name", metavar="MODEL")
         parser.add_argument("--no-prompt", "-y", "--yes", action="store_true", help="don't ask first")
         parser.add_argument("--force", action="store_true", help="don't let units run their last hooks")
         add_ignored(
@@ -76,13 +82,17 @@ class DestroyModel(Command):
 class Models(Command):
     """`models`."""
 
+    examples = ("models", "models --format json")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_format(parser, "tabular", "json", "yaml")
-        parser.add_argument("-c", "--controller", help=f"must be {CONTROLLER!r}")
+        parser.add_argument("-c", "--controller", default=CONTROLLER, help=f"must be {CONTROLLER!r}")
+        parser.add_argument("--all", "--uuid", "--utc", action="store_true", help="accepted: all are shown anyway")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """List them."""
+        short_model(f"{args.controller}:")
         found = [model_info(session, name, uuid) for name, uuid in uuids(session).items()]
         current = session.current_model()
         if args.format != "tabular":
@@ -100,27 +110,34 @@ class Models(Command):
 class ShowModel(Command):
     """`show-model`."""
 
+    notes = "Several models may be named; a name may be written as Juju does, tabletop:admin/NAME."
+    examples = ("show-model", "show-model trial other --format json")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("name", nargs="?")
-        parser.add_argument("-m", "--model")
+        parser.add_argument("names", nargs="*", metavar="MODEL", help="default: the current one")
+        parser.add_argument("-m", "--model", help="the same as naming it")
         add_format(parser, "yaml", "json")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Show it."""
-        name = session.model(args.name or args.model)
+        names = [session.model(name) for name in args.names or [args.model]]
         known = uuids(session)
-        if name not in known:
-            raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
-        result({name: model_info(session, name, known[name])}, args.format)
+        for name in names:
+            if name not in known:
+                raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
+        result({name: model_info(session, name, known[name]) for name in names}, args.format)
 
 
 class Switch(Command):
     """`switch`."""
 
+    notes = "$JUJU_MODEL and -m come before it."
+    examples = ("switch", "switch trial", "switch tabletop:admin/trial")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("name", nargs="?")
+        parser.add_argument("name", nargs="?", metavar="MODEL", help="without one, the current one is named")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Make a model the current one; without one, say which is."""

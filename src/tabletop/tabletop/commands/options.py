@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -88,6 +89,17 @@ def placements(texts: Iterable[str]) -> list[str]:
     return found
 
 
+def read_yaml(source: str | Path) -> dict[str, Any]:
+    """Read a YAML file whose top is a mapping; `-` is standard input.
+
+    Raises:
+        YamlError: it can't be read or isn't that.
+    """
+    if str(source) == "-":
+        return YamlFile.parse(sys.stdin.read(), "standard input").data
+    return YamlFile.load(Path(source)).data
+
+
 def app_settings(texts: Iterable[str], app: str) -> dict[str, Any]:
     """Read --config arguments: `key=value` (`key=@file` for a file's text), or the path of a YAML file.
 
@@ -113,9 +125,9 @@ def app_settings(texts: Iterable[str], app: str) -> dict[str, Any]:
     return values
 
 
-def file_settings(path: Path, app: str) -> dict[str, Any]:
+def file_settings(path: str | Path, app: str) -> dict[str, Any]:
     """Read a YAML file of options, of one application or of several under their names."""
-    data = YamlFile.load(path).data
+    data = read_yaml(path)
     own = data.get(app)
     return dict(cast("dict[str, Any]", own)) if isinstance(own, dict) else data
 

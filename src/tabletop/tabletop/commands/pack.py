@@ -14,6 +14,9 @@ from tabletop.version import host_architecture
 class Pack(Command):
     """`pack`."""
 
+    notes = "A word of tabletop's own; `charmcraft pack` makes what Charmhub takes. The README says how the two differ."
+    examples = ("pack charms/store", "pack charms/store charms/front -o build/")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument(

@@ -1,127 +1,78 @@
-"""Actions: run them on units, follow their log, show their results."""
+"""Running actions on units, following their log, showing their results."""
 
 import argparse
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, cast
 
-from tabletop.client import NOT_FOUND, RemoteError
+from tabletop.client import RemoteError
 from tabletop.commands import Command, UsageError
-from tabletop.commands.options import add_format, add_model, duration
-from tabletop.errors import TabletopError
+from tabletop.commands.options import add_format, add_model, duration, read_yaml
+from tabletop.commands.tasks import failures, wait_task
 from tabletop.format import note, out, result, to_yaml
 from tabletop.session import Session
-from tabletop.yamlfile import YamlFile
 
-_ENDED = ("completed", "failed", "error", "cancelled", "aborted")
+DEFAULT_WAIT_S = 60.0
 
 
 class Run(Command):
     """`run`."""
 
+    notes = """\
+Like Juju's client it waits for 60 s unless --wait says otherwise; the task goes on after that. A unit or an action
+that isn't there, and a parameter that the action's schema refuses, are told on standard error, and nothing is run:
+"failed to schedule any tasks", with exit status 0, as Juju does. Where one of several units isn't there, none runs.
+The exit status is 1 if a task failed, also one that the charm itself failed (Juju's is 0 then)."""
+    examples = (
+        "run store/0 smoke-test",
+        "run store/leader smoke-test lines=3 deep.key=[1,2] --wait 10m",
+        "run store/0 store/1 smoke-test --format json",
+        "run store/0 smoke-test --params params.yaml --background",
+    )
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("words", nargs="+", metavar="UNIT... ACTION [KEY[.KEY...]=VALUE...]")
-        parser.add_argument(
-            "--wait", type=duration, metavar="DURATION", help="how long to wait (default: till it ends)"
-        )
-        parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file of parameters")
+        parser.add_argument("--wait", type=duration, metavar="DURATION", help="how long to wait (default 60s)")
+        parser.add_argument("--params", metavar="FILE", help="YAML file of parameters; - is standard input")
         parser.add_argument("--string-args", action="store_true", help="take values as text, not as YAML")
         parser.add_argument("--background", action="store_true", help="don't wait; print the tasks' numbers")
         parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")
+        parser.add_argument("--color", "--no-color", action="store_true", help="accepted: there are no colours")
         add_format(parser, "plain", "json", "yaml")
 
     def run(self, session: Session, args: argparse.Namespace) -> int:
-        """Queue the action on each unit, wait, and print what came of it; exit status 1 if a task failed."""
+        """Queue the action on each unit, wait, and print what came of it."""
+        if args.background and args.wait is not None:
+            raise UsageError("cannot specify both --wait and --background")
         model = session.model(args.model)
         units, action, words = _split(args.words)
-        params = YamlFile.load(args.params).data if args.params else {}
+        params = dict(read_yaml(args.params)) if args.params else {}
         for word in words:
             _set_param(params, word, as_text=args.string_args)
         try:
             queued = session.call("run_action", model=model, units=units, action=action, params=params)
         except RemoteError as error:
-            # jubilant, as any client of Juju, tells a unit or an action that isn't there by these words.
-            raise TabletopError(f"{error} (not found)" if error.kind == NOT_FOUND else str(error)) from error
+            # Juju counts this as an operation without tasks, not as a failure; its clients rely on that.
+            note(f"Operation failed to schedule any tasks:\n{error}")
+            return 0
         tasks: dict[str, Any] = queued["tasks"]
-        listed = "\n".join(f"  - task {task} on unit-{unit.replace('/', '-')}" for unit, task in tasks.items())
-        note(f"Running operation with {_count(len(tasks), 'task')}\n{listed}\n")
+        operation = min((str(task) for task in tasks.values()), key=int)
         if args.background:
+            note(f"Scheduled operation {operation} with {_count(len(tasks), 'task')}")
             for unit, task in tasks.items():
                 note(f"'tabletop show-task {task}' shows how {unit} gets on")
             return 0
-        deadline = None if args.wait is None else time.monotonic() + args.wait
-        results = {unit: _wait(session, model, unit, str(task), deadline) for unit, task in tasks.items()}
+        listed = "\n".join(f"  - task {task} on unit-{unit.replace('/', '-')}" for unit, task in tasks.items())
+        note(f"Running operation {operation} with {_count(len(tasks), 'task')}\n{listed}\n")
+        deadline = time.monotonic() + (DEFAULT_WAIT_S if args.wait is None else args.wait)
+        results = {unit: wait_task(session, model, unit, str(task), deadline) for unit, task in tasks.items()}
         if args.format == "plain":
             _print_plain(results)
         else:
             result(results, args.format)
         return failures(results.values())
-
-
-class ShowTask(Command):
-    """`show-task`."""
-
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
-        add_model(parser)
-        parser.add_argument("task")
-        parser.add_argument("--wait", type=duration, metavar="DURATION", help="wait till it ends, at most so long")
-        add_format(parser, "yaml", "json")
-
-    def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Show it."""
-        model = session.model(args.model)
-        if args.wait:
-            task = _wait(session, model, args.task, args.task, time.monotonic() + args.wait)
-        else:
-            task = _as_juju(session.call("task", model=model, id=args.task), args.task)
-        result(task, args.format)
-
-
-class Actions(Command):
-    """`actions`."""
-
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
-        add_model(parser)
-        parser.add_argument("application")
-        parser.add_argument("--schema", action="store_true", help="their parameters too")
-        add_format(parser, "tabular", "json", "yaml")
-
-    def run(self, session: Session, args: argparse.Namespace) -> None:
-        """List the application's actions with their descriptions."""
-        from tabletop.format import table
-
-        found: dict[str, Any] = session.call("actions", model=session.model(args.model), app=args.application)
-        if args.format == "tabular" and not args.schema:
-            for line in table(
-                ("Action", "Description"), [(name, _first(body)) for name, body in sorted(found.items())]
-            ):
-                out(line)
-            return
-        value = found if args.schema else {name: _first(body) for name, body in sorted(found.items())}
-        result(value, "json" if args.format == "json" else "yaml")
-
-
-def failures(tasks: Iterable[Mapping[str, Any]]) -> int:
-    """Name the tasks that failed on standard error, as Juju does; return the exit status."""
-    failed = [task for task in tasks if task.get("status") != "completed" or return_code(task)]
-    if not failed:
-        return 0
-    lines = [f' - id "{task["id"]}" with return code {return_code(task)}' for task in failed]
-    kind = "task" if len(failed) == 1 else "tasks"
-    note(f"ERROR the following {kind} failed:\n" + "\n".join(lines))
-    note(f"\nuse 'tabletop show-task' to inspect the failure{'s' if len(failed) > 1 else ''}")
-    return 1
-
-
-def return_code(task: Mapping[str, Any]) -> int:
-    """Return the return code of a task's process."""
-    results = cast("dict[str, Any]", task.get("results") or {})
-    return int(results.get("return-code", 0))
 
 
 def _split(words: list[str]) -> tuple[list[str], str, list[str]]:
@@ -154,35 +105,6 @@ def _set_param(params: dict[str, Any], word: str, *, as_text: bool) -> None:
     params[last] = value
 
 
-def _wait(session: Session, model: str, unit: str, task: str, deadline: float | None) -> dict[str, Any]:
-    note(f"Waiting for task {task}...")
-    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-    logged: list[str] = []
-
-    def log(line: str) -> None:
-        logged.append(line)
-        note(line)
-
-    answer: dict[str, Any] = session.call("wait_task", log, model=model, id=task, timeout=timeout)
-    found = _as_juju(answer, unit)
-    if found["status"] not in _ENDED:
-        raise TabletopError(f"timed out waiting for results from: unit {unit}")
-    if "log" not in found and logged:
-        found["log"] = logged
-    return found
-
-
-def _as_juju(task: dict[str, Any], unit: str) -> dict[str, Any]:
-    """Give a task the keys that `juju run --format json` prints."""
-    found = {key: value for key, value in task.items() if value not in (None, "", [])}
-    found["id"] = str(task["id"])
-    found.setdefault("unit", unit)
-    results: dict[str, Any] = dict(found.get("results") or {})
-    results.setdefault("return-code", 0)
-    found["results"] = results
-    return found
-
-
 def _print_plain(results: Mapping[str, dict[str, Any]]) -> None:
     for unit, task in results.items():
         values = {
@@ -197,10 +119,6 @@ def _print_plain(results: Mapping[str, dict[str, Any]]) -> None:
                 out(str(task["results"][stream]).rstrip("\n"))
         if values:
             out(to_yaml(values) + "\n")
-
-
-def _first(action: Mapping[str, Any]) -> str:
-    return str(action.get("description") or "").split("\n")[0]
 
 
 def _count(number: int, thing: str) -> str:

@@ -51,6 +51,16 @@ class Place:
 class Scp(Command):
     """`scp`, without ssh."""
 
+    notes = """\
+Files keep their mode and belong to root, or to the user that is named. A relative path on a machine is below the
+user's home. Options of scp other than -r have no effect. Names that end in / or are folders take files as they are."""
+    examples = (
+        "scp notes.txt store/0:/srv/",
+        "scp -r store/0:/var/log/app ./logs",
+        "scp -- -r -C folder store/0:",
+        "scp store/0:/etc/hostname front/0:/tmp/of-store",
+    )
+
     intermixed = False
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:

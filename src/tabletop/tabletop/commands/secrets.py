@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.options import add_format, add_model, pair
+from tabletop.commands.options import add_format, add_model, pair, read_yaml
 from tabletop.format import out, result, table
 from tabletop.session import Session
-from tabletop.yamlfile import YamlFile
+
+_CONTENT = """\
+KEY#file=PATH takes a file's text. Content is text; KEY#base64=TEXT is for what isn't, and is what a charm gets."""
 
 
 class _WithContent(Command):
@@ -18,19 +20,26 @@ class _WithContent(Command):
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("secret", metavar="NAME")
-        parser.add_argument("content", nargs="*", metavar="KEY=VALUE")
-        parser.add_argument("--file", type=Path, help="YAML file of keys and values")
+        parser.add_argument("content", nargs="*", metavar="KEY=VALUE | KEY#file=PATH | KEY#base64=TEXT")
+        parser.add_argument("--file", metavar="FILE", help="YAML file of keys and values; - is standard input")
         parser.add_argument("--info", help="a description")
 
     def content(self, args: argparse.Namespace) -> dict[str, str]:
         """Return what the arguments and the file hold."""
-        values = {str(key): str(value) for key, value in (YamlFile.load(args.file).data if args.file else {}).items()}
-        values.update(pair(text) for text in args.content)
+        data = read_yaml(args.file) if args.file else {}
+        values = {str(key): str(value) for key, value in data.items()}
+        values.update(_content(text) for text in args.content)
         return values
 
 
 class AddSecret(_WithContent):
     """`add-secret`."""
+
+    notes = _CONTENT + "\nIt prints the secret's URI, which options of type secret and grant-secret take."
+    examples = (
+        "add-secret database password=hunter2",
+        "add-secret database --file content.yaml --info 'of the backup'",
+    )
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Add it, and print its URI."""
@@ -45,6 +54,9 @@ class AddSecret(_WithContent):
 
 class UpdateSecret(_WithContent):
     """`update-secret`."""
+
+    notes = _CONTENT + "\nOther content makes a new revision; who tracks the secret gets secret-changed."
+    examples = ("update-secret database password=other", "update-secret database --name db --info 'the new one'")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -68,6 +80,8 @@ class UpdateSecret(_WithContent):
 class RemoveSecret(Command):
     """`remove-secret`."""
 
+    examples = ("remove-secret database", "remove-secret database --revision 1")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
@@ -81,6 +95,8 @@ class RemoveSecret(Command):
 
 class GrantSecret(Command):
     """`grant-secret`."""
+
+    examples: tuple[str, ...] = ("grant-secret database store", "grant-secret database store,front")
 
     method = "grant_secret"
 
@@ -100,11 +116,20 @@ class GrantSecret(Command):
 class RevokeSecret(GrantSecret):
     """`revoke-secret`."""
 
+    examples = ("revoke-secret database store",)
+
     method = "revoke_secret"
 
 
 class ShowSecret(Command):
     """`show-secret`."""
+
+    notes = "Without --reveal the content isn't shown. --revisions goes with neither --reveal nor --revision."
+    examples = (
+        "show-secret database",
+        "show-secret database --reveal --revision 1",
+        "show-secret database --revisions",
+    )
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -139,6 +164,8 @@ class ShowSecret(Command):
 class Secrets(Command):
     """`secrets`."""
 
+    examples = ("secrets", "secrets --owner store", "secrets --format json")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
@@ -159,3 +186,17 @@ class Secrets(Command):
         ]
         for line in table(("ID", "Name", "Owner", "Revision"), rows):
             out(line)
+
+
+def _content(text: str) -> tuple[str, str]:
+    """Read one argument of a secret's content."""
+    key, value = pair(text)
+    name, _, kind = key.partition("#")
+    if kind == "file":
+        try:
+            return name, Path(value).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{name}: can't read {value}: {error}") from error
+    if kind not in ("", "base64"):
+        raise UsageError(f"{key}: expected KEY=VALUE, KEY#file=PATH or KEY#base64=TEXT")
+    return name, value

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from fnmatch import fnmatchcase
 from typing import Any
 
 from tabletop.commands import Command
@@ -15,14 +16,20 @@ from tabletop.status import naturally, section, tabular
 class Status(Command):
     """`status`."""
 
+    notes = """\
+The JSON and the YAML have a list `relations` that Juju's have not, and storage always. A name that is given keeps that
+application or unit and the machines it is on; `*` in it stands for anything."""
+    examples = ("status", "status --relations --storage", "status store front/0", "status --format json --watch 5s")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("filter", nargs="*", help="applications or units to show (default: all)")
         parser.add_argument("--relations", "--integrations", action="store_true", help="show the relations too")
-        parser.add_argument("--storage", action="store_true", help="accepted: JSON and YAML show storage anyway")
+        parser.add_argument("--storage", action="store_true", help="show the storage too")
         parser.add_argument("--color", "--no-color", action="store_true", help="accepted: there are no colours")
         parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")
+        parser.add_argument("--retry-count", "--retry-delay", metavar="N", help="accepted: the first try succeeds")
         parser.add_argument("--watch", type=duration, metavar="DURATION", help="show it again and again")
         add_format(parser, "tabular", "json", "yaml")
 
@@ -34,7 +41,7 @@ class Status(Command):
             if args.filter:
                 status = _only(status, args.filter)
             if args.format == "tabular":
-                out(tabular(status, relations=args.relations))
+                out(tabular(status, relations=args.relations, storage=args.storage))
             else:
                 result(status, args.format)
             if not args.watch:
@@ -46,10 +53,19 @@ class Status(Command):
 class ShowUnit(Command):
     """`show-unit`."""
 
+    examples = (
+        "show-unit store/0",
+        "show-unit store/0 --endpoint data --related-unit front/0",
+        "show-unit store/0 --app",
+    )
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("units", nargs="+", metavar="UNIT")
+        parser.add_argument("--endpoint", help="only the relations of this endpoint")
+        parser.add_argument("--related-unit", metavar="UNIT", help="only what this unit of the other side has set")
+        parser.add_argument("--app", action="store_true", help="only what applications have set")
         add_format(parser, "yaml", "json")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
@@ -58,12 +74,34 @@ class ShowUnit(Command):
         shown: dict[str, Any] = {}
         for unit in args.units:
             info = session.call("show_unit", model=model, unit=unit)
-            shown.update(info if set(info) == {unit} else {unit: info})
+            for body in info.values():
+                relations = [_narrowed(one, args) for one in body.get("relation-info", []) if _asked(one, args)]
+                body["relation-info"] = relations
+                if not relations:
+                    del body["relation-info"]
+            shown.update(info)
         result(shown, args.format)
+
+
+def _asked(relation: dict[str, Any], args: argparse.Namespace) -> bool:
+    if args.endpoint and relation["endpoint"] != args.endpoint:
+        return False
+    return not args.related_unit or args.related_unit in relation.get("related-units", {})
+
+
+def _narrowed(relation: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    left_out = {"local-unit", "related-units"} if args.app else {"local-unit"} if args.related_unit else set[str]()
+    kept = {key: value for key, value in relation.items() if key not in left_out}
+    if args.related_unit and "related-units" in kept:
+        kept["related-units"] = {args.related_unit: kept["related-units"][args.related_unit]}
+    return kept
 
 
 class ShowApplication(Command):
     """`show-application`."""
+
+    notes = "Of its status: the charm, its base, whether it is subordinate, and where its endpoints are bound."
+    examples = ("show-application store", "show-application store front --format json")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -82,8 +120,10 @@ class ShowApplication(Command):
             shown[name] = {
                 "charm": app["charm-name"],
                 "base": "@".join(section(app, "base").values()),
+                "channel": app.get("charm-channel", ""),
                 "principal": not app.get("subordinate-to"),
                 "exposed": app["exposed"],
+                "remote": False,
                 "life": app.get("life") or "alive",
                 "endpoint-bindings": app.get("endpoint-bindings") or {},
             }
@@ -92,6 +132,9 @@ class ShowApplication(Command):
 
 class Addresses(Command):
     """`addresses`."""
+
+    notes = "A word of tabletop's own; with Juju, read them from `juju status`."
+    examples = ("addresses", "addresses --format json")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -119,13 +162,18 @@ class Addresses(Command):
             out(line)
 
 
+def _fits(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def _only(status: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Keep the applications and units named, and the machines they are on."""
     kept: dict[str, Any] = {}
     machines: set[str] = set()
     for name, app in section(status, "applications").items():
-        units = {unit: body for unit, body in section(app, "units").items() if name in names or unit in names}
-        if units or name in names:
+        whole = _fits(name, names)
+        units = {unit: body for unit, body in section(app, "units").items() if whole or _fits(unit, names)}
+        if units or whole:
             kept[name] = {**app, "units": units}
             machines.update(str(unit.get("machine")) for unit in units.values())
     if not kept:

@@ -13,6 +13,9 @@ from tabletop.version import client_version
 class Version(Command):
     """`version`."""
 
+    notes = "It has the form of Juju's, and names tabletop where Juju's names the series."
+    examples = ("version", "version --all --format json")
+
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("--all", action="store_true", help="tabletop's own version too")

@@ -322,13 +322,21 @@ def test_debug_log_filters(run, in_model):
         {"id": number, "entity": entity, "time": "t", "level": "INFO", "module": "x", "message": str(number)}
         for number, entity in enumerate(("web/0", "web/1", "store/0", "machine-0"), 1)
     ]
-    in_model.answers["debug_log"] = {"lines": lines}
+    in_model.answers["debug_log"] = lambda since_id=0, limit=0, **_: {
+        "lines": [line for line in lines if line["id"] > since_id][-limit:]
+    }
     shown = run("debug-log", "--limit", "9", "-i", "unit-web-0", "-i", "store")[1]
     assert [line.rpartition(" ")[2] for line in shown.splitlines()] == ["1", "3"]
     shown = run("debug-log", "--no-tail", "-x", "web/*", "-i", "*")[1]
     assert [line.partition(":")[0] for line in shown.splitlines()] == ["unit-store-0", "machine-0"]
-    run("debug-log", "--limit", "9", "--include", "unit-web-0", "--level", "warning")
-    assert in_model.asked("debug_log")[-1] == {"model": "m", "unit": "web-0", "level": "WARNING", "limit": 9}
+    shown = run("debug-log", "--limit", "1", "-i", "web")[1]
+    assert [line.rpartition(" ")[2] for line in shown.splitlines()] == ["2"]
+    shown = run("debug-log", "--replay", "--no-tail", "--include-module", "y")[1]
+    assert shown == ""
+    shown = run("debug-log", "--replay", "--no-tail", "--include-module", "x", "--exclude-module", "x.z")[1]
+    assert len(shown.splitlines()) == 4
+    run("debug-log", "--limit", "9", "--level", "warning")
+    assert in_model.asked("debug_log")[-1] == {"model": "m", "level": "WARNING", "limit": 9}
 
 
 def test_debug_log_follows(run, in_model):

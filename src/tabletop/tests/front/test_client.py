@@ -58,7 +58,7 @@ def test_a_daemon_that_goes_away(client, home, answer):
 
 def test_not_root(client, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(DaemonError, match="must run as root; try again with sudo"):
+    with pytest.raises(DaemonError, match="must run as root: sudo"):
         client.call("models")
 
 
@@ -67,7 +67,7 @@ def test_a_socket_of_somebody_else(client, daemon, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(DaemonError, match="belongs to root; try again with sudo"):
+    with pytest.raises(DaemonError, match="must run as root: sudo"):
         client.call("models")
 
 

@@ -68,7 +68,7 @@ def test_bootstrap(run, host, home):
     assert (home / "state/image-packages").read_text().split() == ["curl", "git", "jq"]
     host.started = False
     host.advice = "The host's firewall drops."
-    status, _, err = run("bootstrap", "localhost", "ctl", "--no-switch")
+    status, _, err = run("bootstrap", "localhost", "tabletop", "--no-switch", "--config", "a=b")
     assert status == 0
     assert host.images[1] == ("curl", "git", "jq")
     assert "WARNING The host's firewall drops." in err
@@ -108,7 +108,7 @@ def test_not_root(run, host, monkeypatch, words):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     status, _, err = run(*words)
     assert status == 1
-    assert "with sudo" in err
+    assert "must run as root: sudo " in err
     assert host.images == []
 
 
