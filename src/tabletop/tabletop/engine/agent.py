@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tabletop.engine import relations, removal, subordinates, tasks, transaction
+from tabletop.engine.faults import StateError
 from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.layout import agent_directory, lay_out_charm
 from tabletop.engine.lifecycle import Event
@@ -16,6 +17,7 @@ from tabletop.engine.process import Outcome, run_for
 from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
+_STATE_PAUSE = 2.0
 _UNITER = "juju.worker.uniter.operation"
 
 
@@ -45,6 +47,12 @@ class UnitAgent(threading.Thread):
             except NotFoundError as error:
                 # The unit was removed by force while its hook ran; the next step finds that out.
                 logger.info("%s: %s", self.unit, error)
+            except StateError as error:
+                # A full disk, most likely: whatever was to be noted is done again once it can be.
+                if self._stopping.is_set():
+                    return
+                logger.warning("%s: %s", self.unit, error)
+                self._stopping.wait(_STATE_PAUSE)
             except Exception:
                 # The outermost loop: an agent that died would leave its unit hanging without a word.
                 if self._stopping.is_set():
@@ -129,6 +137,9 @@ class UnitAgent(threading.Thread):
             transaction.commit(context)
             how = "ran" if outcome is not None else "skipped (the charm has no such hook)"
             self._log("INFO", _UNITER, f'{how} "{name}" hook (via hook dispatching script: dispatch)')
+        elif self._stopping.is_set():
+            # It may have failed for want of this daemon, so the next one runs it again.
+            self._log("INFO", _UNITER, f'hook "{name}" was cut short by the end of tabletop; it runs again')
         else:
             self._fail(event, attempts, outcome)
         self._log("DEBUG", _UNITER, f'hook "{name}" took {time.monotonic() - started:.3f} s')

@@ -25,7 +25,8 @@ from tabletop.engine import (
 )
 from tabletop.engine import snapshot as snapshots
 from tabletop.engine.command import Call, Change
-from tabletop.engine.engine import ModelRunner
+from tabletop.engine.engine import ModelRunner, remove_directory
+from tabletop.engine.faults import StateError
 from tabletop.engine.model import Machines, Model, NotFoundError, Settings
 from tabletop.engine.operation import Operation
 from tabletop.errors import TabletopError
@@ -56,22 +57,35 @@ class Controller:
         self._slots = threading.BoundedSemaphore(settings.machine_slots)
         self._lock = threading.RLock()
         self._runners: dict[str, ModelRunner] = {}
+        self._going: set[str] = set()
         for leftover in self._directory.glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
         for directory in sorted(self._directory.iterdir()):
-            model = Model(directory, machines, settings)
-            runner = self._runners[model.name] = ModelRunner(model, self._slots)
-            if model.store.value("SELECT life FROM model") != "alive":
-                del self._runners[model.name]
-                runner.destroy(lambda line: logger.info("%s", line))
+            try:
+                self._open(directory.name)
+            except StateError as error:
+                # The other models are none the worse for it; whoever asks for this one is told.
+                logger.error("the model %s can't be opened: %s", directory.name, error)
 
-    def stop(self) -> None:
-        """Stop all agents; machines and what runs in them go on."""
+    def stop(self, patience: float = 5.0) -> None:
+        """Stop all agents, waiting so many seconds for hooks that run; machines and what runs in them go on."""
         with self._lock:
+            stoppers = [
+                threading.Thread(target=runner.stop, args=(patience,), daemon=True) for runner in self._runners.values()
+            ]
+            for stopper in stoppers:
+                stopper.start()
+            for stopper in stoppers:
+                stopper.join()
             for runner in self._runners.values():
-                runner.stop()
                 runner.model.close()
             self._runners.clear()
+
+    def running_tasks(self) -> list[str]:
+        """List the actions and scripts that run now, which must not be cut short."""
+        with self._lock:
+            contexts = [context for runner in self._runners.values() for context in [*runner.model.contexts.values()]]
+        return [f"{context.task.name} on {context.unit}" for context in contexts if context.task is not None]
 
     def add_model(self, name: str) -> dict[str, str]:
         """Make an empty model."""
@@ -90,18 +104,27 @@ class Controller:
     def destroy_model(self, call: Call, name: str) -> None:
         """Remove a model with all it has."""
         with self._lock:
-            runner = self._runner(name)
+            try:
+                runner = self._runner(name)
+            except StateError as error:
+                call.progress(str(error))
+                self._destroy_unread(call, name)
+                return
             del self._runners[name]
-        with runner.model.command_lock:
-            runner.destroy(call.progress)
+            self._going.add(name)
+        try:
+            with runner.model.command_lock:
+                runner.destroy(call.progress)
+        finally:
+            with self._lock:
+                self._going.discard(name)
 
     def models(self) -> list[dict[str, Any]]:
         """List the models."""
         with self._lock:
-            return [
-                {"name": name, "uuid": runner.model.uuid, "life": "alive"}
-                for name, runner in sorted(self._runners.items())
-            ]
+            found = {name: {"uuid": runner.model.uuid, "life": "alive"} for name, runner in self._runners.items()}
+            found |= {name: {"uuid": "", "life": "unreadable"} for name in self._unread()}
+        return [{"name": name, **fields} for name, fields in sorted(found.items())]
 
     def deploy(
         self,
@@ -392,9 +415,44 @@ class Controller:
     def _runner(self, name: str) -> ModelRunner:
         with self._lock:
             runner = self._runners.get(name)
+            if runner is None and name in self._unread():
+                # What kept it from being opened may be over, such as a full disk.
+                runner = self._open(name)
         if runner is None:
             raise NotFoundError(f"model {name} not found")
         return runner
+
+    def _open(self, name: str) -> ModelRunner | None:
+        """Open a model and go on with it; None if its removal was cut short, which is done now.
+
+        Raises:
+            StateError: its state can't be read or written.
+        """
+        model = Model(self._directory / name, self._machines, self._settings)
+        try:
+            runner = ModelRunner(model, self._slots)
+        except StateError:
+            model.close()
+            raise
+        if model.store.value("SELECT life FROM model") != "alive":
+            runner.destroy(lambda line: logger.info("%s", line))
+            return None
+        self._runners[name] = runner
+        return runner
+
+    def _unread(self) -> list[str]:
+        """Return the models that are there but can't be opened."""
+        names = (path.name for path in self._directory.iterdir() if (path / "model.db").exists())
+        known = self._runners.keys() | self._going
+        return sorted(name for name in names if not name.startswith(".") and name not in known)
+
+    def _destroy_unread(self, call: Call, name: str) -> None:
+        """Remove a model whose state can't be read: its machines are known by their folders."""
+        directory = self._directory / name
+        for number in sorted(int(path.name) for path in (directory / "machines").glob("[0-9]*")):
+            call.progress(f"destroying machine {placement.machine_name(name, number)}")
+            self._machines.destroy(placement.machine_name(name, number))
+        remove_directory(directory)
 
     def _model(self, name: str) -> Model:
         return self._runner(name).model

@@ -1,5 +1,6 @@
 """The model's debug log: every hook, its output and what charms log, kept in a database of its own."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -9,25 +10,27 @@ from typing import Any
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _KEEP = 200_000
 _TRIM_EVERY = 10_000
+logger = logging.getLogger(__name__)
 
 
 class DebugLog:
     """Lines with an id that grows. It survives a kill -9; a power cut may cost the last lines."""
 
     def __init__(self, path: Path) -> None:
-        """Open the log, making it if it isn't there."""
-        path.touch(0o600)
+        """Open the log, making it if it isn't there; a damaged one is put aside, for no model hangs on its log."""
         self._lock = threading.Lock()
         self._grown = threading.Condition(self._lock)
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS line (id INTEGER PRIMARY KEY, time REAL NOT NULL, entity TEXT NOT NULL,"
-            " level INTEGER NOT NULL, module TEXT NOT NULL, message TEXT NOT NULL)"
-        )
+        try:
+            self._db = _open(path)
+        except sqlite3.DatabaseError as error:
+            aside = path.with_name(f"{path.name}.damaged")
+            logger.warning("%s can't be read (%s); it is now %s, and a new one is begun", path, error, aside)
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            path.replace(aside)
+            self._db = _open(path)
         self._closed = False
+        self._lost = 0
 
     def close(self) -> None:
         """Close the log; later lines are dropped."""
@@ -42,14 +45,27 @@ class DebugLog:
         with self._lock:
             if self._closed:
                 return
-            cursor = self._db.execute(
-                "INSERT INTO line (time, entity, level, module, message) VALUES (?, ?, ?, ?, ?)",
-                (time.time(), entity, rank, module, message),
-            )
-            last = cursor.lastrowid or 0
-            if last % _TRIM_EVERY == 0:
-                self._db.execute("DELETE FROM line WHERE id <= ?", (last - _KEEP,))
+            try:
+                last = self._insert(entity, rank, module, message)
+                if self._lost:
+                    lost, self._lost = self._lost, 0
+                    warning = LEVELS.index("WARNING")
+                    self._insert("controller", warning, "tabletop.log", f"{lost} lines could not be written before")
+                if last % _TRIM_EVERY == 0:
+                    self._db.execute("DELETE FROM line WHERE id <= ?", (last - _KEEP,))
+            except sqlite3.Error as error:
+                # A full disk, most likely. Whoever logs has better to do than to end of it.
+                if not self._lost:
+                    logger.warning("the debug log can't be written, lines are lost: %s", error)
+                self._lost += 1
             self._grown.notify_all()
+
+    def _insert(self, entity: str, rank: int, module: str, message: str) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO line (time, entity, level, module, message) VALUES (?, ?, ?, ?, ?)",
+            (time.time(), entity, rank, module, message),
+        )
+        return cursor.lastrowid or 0
 
     def read(
         self,
@@ -84,3 +100,20 @@ class DebugLog:
             (entity, since_id, rank, limit or 10_000),
         ).fetchall()
         return rows[::-1] if order == "DESC" else rows
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.touch(0o600)
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    database.row_factory = sqlite3.Row
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS line (id INTEGER PRIMARY KEY, time REAL NOT NULL, entity TEXT NOT NULL,"
+            " level INTEGER NOT NULL, module TEXT NOT NULL, message TEXT NOT NULL)"
+        )
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database

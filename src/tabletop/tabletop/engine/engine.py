@@ -4,10 +4,12 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tabletop.engine import applications, tasks
 from tabletop.engine.agent import UnitAgent
+from tabletop.engine.faults import StateError
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.model import Model
 from tabletop.errors import TabletopError
@@ -53,36 +55,39 @@ class ModelRunner:
                 self._agents[name] = UnitAgent(self.model, name)
                 self._agents[name].start()
 
-    def stop(self) -> None:
-        """Stop the agents; hooks that run go on in their machines, and run again when the model is resumed."""
-        self._stop(kill=False)
+    def stop(self, patience: float) -> None:
+        """Stop the agents, waiting so many seconds for hooks that run; after that, they run again in the end."""
+        self._stop(kill=False, patience=patience)
 
     def destroy(self, progress: Callable[[str], None]) -> None:
         """Remove the model with its machines, without letting its units run their last hooks."""
         model, store = self.model, self.model.store
-        with store.write():
-            store.execute("UPDATE model SET life = 'dying'")
-        self._stop(kill=True)
+        try:
+            with store.write():
+                store.execute("UPDATE model SET life = 'dying'")
+        except StateError as error:
+            # A full disk is a reason to remove a model. If this is cut short, the model must be removed again.
+            logger.warning("%s: its end can't be noted: %s", model.name, error)
+        self._stop(kill=True, patience=_JOIN)
         for row in store.all("SELECT name FROM machine ORDER BY number"):
             progress(f"destroying machine {row['name']}")
             model.machines.destroy(row["name"])
         model.close()
-        gone = model.directory.with_name(f".{model.directory.name}.gone")
-        shutil.rmtree(gone, ignore_errors=True)
-        model.directory.rename(gone)
-        shutil.rmtree(gone)
+        remove_directory(model.directory)
 
-    def _stop(self, *, kill: bool) -> None:
+    def _stop(self, *, kill: bool, patience: float) -> None:
         with self._lock:
-            threads = [*self._agents.values(), *self._keepers.values()]
-            for thread in threads:
-                thread.stop()
+            agents, keepers = list(self._agents.values()), list(self._keepers.values())
+        for agent in agents:
+            agent.stop()
         for context in list(self.model.contexts.values()):
             if kill:
                 context.cancel()
-        deadline = time.monotonic() + _JOIN
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _join(agents, patience)
+        # After the agents: a keeper answers the tools of the hooks that still run.
+        for keeper in keepers:
+            keeper.stop()
+        _join(keepers, _JOIN)
 
     def _recover(self) -> None:
         """End what a dead daemon was waiting for; the hooks among it run again, and actions are over."""
@@ -101,3 +106,17 @@ class ModelRunner:
         with store.write():
             tasks.abort_running(model, "tabletop ended while it ran")
         applications.forget_files(model)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a model's directory: as far as anyone can see, at once."""
+    gone = directory.with_name(f".{directory.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    directory.rename(gone)
+    shutil.rmtree(gone)
+
+
+def _join(threads: Sequence[threading.Thread], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))

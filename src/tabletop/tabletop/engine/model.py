@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from tabletop.boot import Bind
 from tabletop.charmfile import CharmFile
 from tabletop.engine.debuglog import DebugLog
+from tabletop.engine.faults import StateError, damaged
 from tabletop.engine.store import Store
 from tabletop.errors import TabletopError
 
@@ -116,7 +117,8 @@ class Model:
         self.log = DebugLog(directory / "log.db")
         row = self.store.one("SELECT name, uuid FROM model")
         if row is None:
-            raise TabletopError(f"{directory}: holds no model")
+            self.close()
+            raise StateError(damaged(directory / "model.db", "it holds no model"))
         self.name: str = row["name"]
         self.uuid: str = row["uuid"]
         self.command_lock = threading.RLock()

@@ -44,7 +44,7 @@ def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
     model.store.execute(
         "INSERT INTO machine (number, name, since, constraints) VALUES (?, ?, ?, ?)",
         number,
-        f"{model.name}-{number}",
+        machine_name(model.name, number),
         time.time(),
         json.dumps(wanted),
     )
@@ -94,3 +94,8 @@ def _machine(model: Model, placement: str, constraints: Mapping[str, Any]) -> in
     if row is None:
         raise NotFoundError(f"machine {where} not found")
     return int(where)
+
+
+def machine_name(model: str, number: int) -> str:
+    """Return what the container of a model's machine is called."""
+    return f"{model}-{number}"

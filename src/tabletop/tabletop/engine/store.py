@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tabletop.engine.faults import StateError, damaged, explain
 from tabletop.errors import TabletopError
 
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
@@ -54,22 +55,48 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the database, making it with its tables (mode 0600) if it isn't there."""
+        """Open the database, making it with its tables (mode 0600) if it isn't there.
+
+        Raises:
+            StateError: it is damaged, or can't be read or written.
+        """
         fresh = not path.exists()
         if fresh:
             path.touch(0o600)
+        self._path = path
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._generation = 0
         self._depth = 0
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
+        try:
+            with self._explaining():
+                self._open(path, fresh=fresh)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self, path: Path, *, fresh: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         if fresh:
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'model'").fetchone() is None:
+            raise StateError(damaged(path, "it holds no model"))
         self._migrate(path)
+
+    @contextmanager
+    def _explaining(self) -> Generator[None]:
+        """Raise what SQLite raises as what it means, where it is not a mistake of our own."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            fault = explain(self._path, error)
+            if fault is None:
+                raise
+            raise fault from error
 
     def _migrate(self, path: Path) -> None:
         version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -105,15 +132,18 @@ class Store:
                 finally:
                     self._depth -= 1
                 return
-            self._db.execute("BEGIN IMMEDIATE")
+            with self._explaining():
+                self._db.execute("BEGIN IMMEDIATE")
             self._depth = 1
             try:
                 yield
+                with self._explaining():
+                    self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # On a full disk SQLite may have rolled it back already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            else:
-                self._db.execute("COMMIT")
             finally:
                 self._depth = 0
             if wake:
@@ -139,17 +169,17 @@ class Store:
 
     def execute(self, sql: str, *args: object) -> int:
         """Run a statement inside `write`; return how many rows it touched."""
-        with self._lock:
+        with self._lock, self._explaining():
             return self._db.execute(sql, args).rowcount
 
     def all(self, sql: str, *args: object) -> Sequence[sqlite3.Row]:
         """Return the rows of a query."""
-        with self._lock:
+        with self._lock, self._explaining():
             return self._db.execute(sql, args).fetchall()
 
     def one(self, sql: str, *args: object) -> sqlite3.Row | None:
         """Return the first row of a query, if there is one."""
-        with self._lock:
+        with self._lock, self._explaining():
             row: sqlite3.Row | None = self._db.execute(sql, args).fetchone()
             return row
 

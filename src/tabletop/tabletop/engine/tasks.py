@@ -8,6 +8,7 @@ from typing import Any
 
 from tabletop.engine import transaction
 from tabletop.engine.durations import rfc3339
+from tabletop.engine.faults import StateError
 from tabletop.engine.hooks import HookContext, TaskState, environment
 from tabletop.engine.layout import agent_directory
 from tabletop.engine.model import Model, NotFoundError
@@ -117,10 +118,18 @@ def run_task(model: Model, unit: str, task_id: int) -> None:
     model.log.add(
         unit, "DEBUG", "juju.worker.uniter.runner", f"{task.kind} {task.name} (task {task_id}) took {took:.3f} s"
     )
-    with store.write():
-        if outcome.code == 0:
-            transaction.commit(context)
-        _finish(model, task, outcome)
+    while True:
+        try:
+            with store.write():
+                if outcome.code == 0:
+                    transaction.commit(context)
+                _finish(model, task, outcome)
+        except StateError as error:
+            # A task is not run twice, so its end is kept until it can be written.
+            logger.warning("the end of task %d can't be written yet: %s", task_id, error)
+            time.sleep(_TICK)
+        else:
+            return
 
 
 def abort_running(model: Model, reason: str) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tabletop.engine.faults import StateError
 from tabletop.engine.hooks import HookContext, ToolError
 from tabletop.engine.hooktools import action, keeping, ports, relation, secret, unit
 from tabletop.engine.hooktools.call import RELATION, Call, Options
@@ -101,6 +102,8 @@ def call(context: HookContext, tool: str, arguments: Sequence[str], files: Mappi
             return Answer(0, function(Call(context, values, rest, files)), "")
     except ToolError as error:
         return Answer(error.code, "", f"ERROR {error}\n")
+    except StateError as error:
+        return Answer(1, "", f"ERROR {error}\n")
     except Exception:
         # The outermost loop of a tool's call: the charm must get an answer, and the reason must not get lost.
         logger.exception("%s failed in %s", tool, context.unit)
