@@ -8,7 +8,6 @@ from tabletop.commands.options import add_format, add_model, constraints, pair, 
 from tabletop.errors import TabletopError
 from tabletop.format import out, result, table
 from tabletop.session import Session
-from tabletop.version import host_architecture
 
 
 class ModelConfig(Command):
@@ -68,18 +67,19 @@ class ModelConstraints(Command):
         add_format(parser, "constraints", "json", "yaml")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Show the one constraint a model can have here: this machine's own architecture."""
-        session.model(args.model)
+        """Show the one constraint a model can have here: an architecture."""
+        found: dict[str, str] = session.call("model_constraints", model=session.model(args.model))
         if args.format == "constraints":
-            out(f"arch={host_architecture()}")
+            out(" ".join(f"{key}={value}" for key, value in sorted(found.items())))
         else:
-            result({"arch": host_architecture()}, args.format)
+            result(found, args.format)
 
 
 class SetModelConstraints(Command):
     """`set-model-constraints`."""
 
-    examples = ("set-model-constraints arch=amd64",)
+    notes = "Machines that are there stay as they are. Without a constraint, machines have this machine's architecture."
+    examples = ("set-model-constraints arch=arm64", "set-model-constraints")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -87,13 +87,8 @@ class SetModelConstraints(Command):
         parser.add_argument("constraints", nargs="*", metavar="KEY=VALUE")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Accept what holds for every machine here anyway, refuse what would be ignored."""
-        session.model(args.model)
-        wanted = constraints(args.constraints)
-        host = host_architecture()
-        if wanted.pop("arch", host) != host:
-            raise TabletopError(
-                f"a model's machines are {host} unless an application is deployed with --constraints arch="
-            )
-        if wanted:
-            raise TabletopError(f"{', '.join(wanted)}: a model has no such constraint here; give it to deploy instead")
+        """Set the architecture, refuse what would be ignored."""
+        model, wanted = session.model(args.model), constraints(args.constraints)
+        if ignored := [key for key in wanted if key != "arch"]:
+            raise TabletopError(f"{', '.join(ignored)}: a model has no such constraint here; give it to deploy instead")
+        session.call("model_constraints", model=model, values={key: value for key, value in wanted.items() if value})

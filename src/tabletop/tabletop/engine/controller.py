@@ -1,5 +1,6 @@
 """An operator's commands, by the names that the API gives them."""
 
+import json
 import logging
 import re
 import shutil
@@ -361,6 +362,15 @@ class Controller:
             key: {"Value": value, "Source": "model" if key in given else "default"}
             for key, value in sorted(snapshots.model_config(found).items())
         }
+
+    def model_constraints(self, model: str, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Replace the constraints that machines have whose application says nothing else, and show them."""
+        with self._changing(model) as found:
+            if values is not None:
+                architecture.of_new_application(found, values)
+                with found.store.write():
+                    found.store.execute("UPDATE model SET constraints = ?", json.dumps(dict(values)))
+            return json.loads(found.store.value("SELECT constraints FROM model") or "{}")
 
     def add_secret(self, model: str, name: str, content: Mapping[str, str], info: str | None = None) -> str:
         """Add a secret."""

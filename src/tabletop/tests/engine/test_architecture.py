@@ -79,13 +79,18 @@ def test_a_charm_with_machine_code_is_refused_elsewhere(world):
 
 
 def test_the_model_s_constraints_decide_last(world):
-    store = world.controller._model("m").store
-    with store.write():
-        store.execute("UPDATE model SET constraints = ?", f'{{"arch": "{OTHER}"}}')
+    assert world.controller.model_constraints("m") == {}
+    with pytest.raises(TabletopError, match="arch=vax"):
+        world.controller.model_constraints("m", {"arch": "vax"})
+    assert world.controller.model_constraints("m", {"arch": OTHER}) == {"arch": OTHER}
     world.deploy("provider", "db")
     world.deploy("requirer", "web", constraints={"arch": OWN})
     world.settle()
-    assert hardware(world) == {"0": f"arch={OTHER}", "1": f"arch={OWN}"}
+    world.controller.model_constraints("m", {})
+    world.controller.add_unit("m", "db")
+    world.controller.add_machine("m")
+    world.settle()
+    assert hardware(world) == {n: f"arch={a}" for n, a in {"0": OTHER, "1": OWN, "2": OTHER, "3": OWN}.items()}
 
 
 def test_an_image_in_the_making_is_shown_and_keeps_nobody_waiting(world):

@@ -364,7 +364,10 @@ def test_model_config_forms(run, in_model):
     assert "key        default  5m" in run("model-config")[1]
     assert run("model-config", "key")[1] == "5m\n"
     assert run("model-config", "nope")[0] == 1
-    assert run("model-constraints")[1].startswith("arch=")
+    in_model.answers["model_constraints"] = {"arch": "arm64"}
+    assert run("model-constraints")[1] == "arch=arm64\n"
+    run("set-model-constraints", "arch=")
+    assert in_model.asked("model_constraints")[-1]["values"] == {}
 
 
 def test_secret_tables(run, in_model):
