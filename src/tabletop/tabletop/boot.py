@@ -1,6 +1,5 @@
 """Booting a machine: the container manager's command line, and how it outlives whoever started it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +7,15 @@ from tabletop.cgroups import Hierarchies
 from tabletop.programs import run, succeeds
 
 # Enters the machine's control groups if it was given any, notes who it is (the process stays the same over exec), and
-# becomes systemd-nspawn.
+# becomes systemd-nspawn. What the machine sees of the host is read here: it may have changed since the last boot.
 _STARTER = """\
-record=$1 groups=$2; shift 2
+record=$1 groups=$2 binds=$3; shift 3
 for group in $groups; do echo 0 >"$group/cgroup.procs" || exit 1; done
 read -r stat </proc/self/stat
 read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\\n%s\\n' "$stat" "$boot" >"$record.new"
 mv "$record.new" "$record"
+while IFS= read -r word; do set -- "$@" "$word"; done <"$binds"
 exec "$@"
 """
 
@@ -69,7 +69,8 @@ class Boot:
     root: Path
     uuid: str
     namespace: Path
-    binds: Sequence[Bind]
+    binds: Path
+    """A file with an argument of systemd-nspawn for each bind, a line each."""
     record: Path
     """Where the manager notes who it is."""
     log: Path
@@ -93,7 +94,6 @@ class Boot:
             "--resolv-conf=off",
             "--timezone=off",
             "--link-journal=no",
-            *(bind.to_argument() for bind in self.binds),
         ]
 
 
@@ -118,13 +118,13 @@ def launch(boot: Boot, hierarchies: Hierarchies) -> None:
                 f"--property=StandardOutput=append:{boot.log}",
                 f"--property=StandardError=append:{boot.log}",
                 *(f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()),
-                *("--", "/bin/sh", "-c", _STARTER, "sh", str(boot.record), "", *boot.argv()),
+                *("--", "/bin/sh", "-c", _STARTER, "sh", str(boot.record), "", str(boot.binds), *boot.argv()),
             ]
         )
         return
     hierarchies.make(f"{cgroup(boot.unit)}/watcher")
     groups = " ".join(map(str, hierarchies.make(f"{cgroup(boot.unit)}/manager")))
-    starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, *boot.argv()]
+    starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, str(boot.binds), *boot.argv()]
     own = hierarchies.unified / cgroup(boot.unit)
     watcher = ["setsid", "/bin/sh", "-c", _WATCHER, "sh", str(own / "watcher"), str(own / "manager"), *starter]
     # The shell ends at once, so that the watcher belongs to the host's first process and not to this one.

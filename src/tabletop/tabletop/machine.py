@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tabletop.boot import Bind, Boot, cgroup, forget_unit, last_words, launch
 from tabletop.cgroups import Hierarchies
@@ -35,6 +35,14 @@ __all__ = ["PATH", "Bind", "Machine", "Machines", "NoSuchMachineError", "NotRunn
 
 _POWEROFF = signal.SIGRTMIN + 4
 """What systemd as a container's first process takes as the wish to power off (systemd(1), signals)."""
+
+
+_MOUNT = """\
+mkdir -p "$2"
+mountpoint -q "$2" || mount --bind "$1" "$2" || exit 1
+[ -z "$3" ] || mount -o remount,bind,ro "$2"
+"""
+_UNMOUNT = 'while mountpoint -q "$1"; do umount "$1" 2>/dev/null || umount --lazy "$1" || exit 1; done'
 
 
 class Machines(RunningMachines):
@@ -106,7 +114,7 @@ class Machines(RunningMachines):
                 index = self._take_index(index)
                 address = self._network.address(index)
                 machine = Machine(name, index, address, image.name, image.kind, str(uuid.uuid4()))
-            self._store.save(dataclasses.replace(machine, binds=tuple(binds)))
+            self._save(dataclasses.replace(machine, binds=tuple(binds)))
         self._tell_names()
         return self.get(name)
 
@@ -161,11 +169,45 @@ class Machines(RunningMachines):
             root=root,
             uuid=machine.uuid,
             namespace=self._network.namespace_file(machine.name),
-            binds=[*machine.binds, Bind(pool.directory, PACKAGES_MOUNT)],
+            binds=self._store.binds(machine.name),
             record=self._store.record(machine.name),
             log=directory / "console.log",
         )
         launch(boot, Hierarchies.of_host())
+
+    def _save(self, machine: Machine) -> None:
+        self._store.save(machine)
+        pool = PackagePool(self._paths, machine.kind)
+        self._store.save_binds(machine.name, [*machine.binds, Bind(pool.directory, PACKAGES_MOUNT)])
+
+    def bind(self, name: str, bind: Bind) -> None:
+        """Let a machine see something of the host: at once if it runs, and from its next start on.
+
+        Raises:
+            TabletopError: it runs, and what it is to see doesn't lie in something that it sees already.
+        """
+        with self._locked(name):
+            machine = self.get(name)
+            binds = [one for one in machine.binds if one.target != bind.target]
+            if self.is_running(name):
+                source = _seen_as(binds, bind.source)
+                if source is None:
+                    raise TabletopError(f"{bind.source} can be seen by {name} only from its next start on.")
+                self.run(
+                    name, ["sh", "-c", _MOUNT, "sh", source, bind.target, "ro" if bind.read_only else ""], check=True
+                )
+            self._save(dataclasses.replace(machine, binds=(*binds, bind)))
+
+    def unbind(self, name: str, target: str) -> None:
+        """Take back what `bind` gave a machine; nothing happens if it isn't there, or the machine is gone."""
+        with self._locked(name):
+            machine = self._store.find(name)
+            if machine is None:
+                return
+            self._save(dataclasses.replace(machine, binds=tuple(one for one in machine.binds if one.target != target)))
+            # A program that still has a file open there keeps it, and nobody else.
+            with suppress(NotRunningError):
+                self.run(name, ["sh", "-c", _UNMOUNT, "sh", target], check=True)
 
     def _await_boot(self, machine: Machine, deadline: float) -> None:
         record = self._store.record(machine.name)
@@ -276,3 +318,11 @@ class Machines(RunningMachines):
             identity.wait(10)
         hierarchies.remove(cgroup(unit))
         self._store.record(name).unlink(missing_ok=True)
+
+
+def _seen_as(binds: Sequence[Bind], path: Path) -> str | None:
+    """Where a machine sees a path of the host, if it lies in what is bound into it."""
+    for bind in binds:
+        if path.is_relative_to(bind.source):
+            return str(PurePosixPath(bind.target) / path.relative_to(bind.source))
+    return None

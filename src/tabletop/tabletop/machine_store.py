@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,23 @@ class MachineStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(directory / "machine.json")
+
+    def binds(self, name: str) -> Path:
+        """The file with what a machine sees of the host, as its manager's arguments."""
+        return self.directory(name) / "binds"
+
+    def save_binds(self, name: str, binds: Sequence[Bind]) -> None:
+        """Note what a machine sees of the host from its next boot on, whoever boots it.
+
+        Raises:
+            TabletopError: a path has a line's end in it.
+        """
+        lines = [bind.to_argument() for bind in binds]
+        if any("\n" in line for line in lines):
+            raise TabletopError(f"A path that the machine {name} is to see has a line's end in it.")
+        draft = self.directory(name) / "binds.new"
+        draft.write_text("".join(f"{line}\n" for line in lines))
+        draft.replace(self.binds(name))
 
     def directory(self, name: str) -> Path:
         """Where all of a machine's files are.

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from tabletop.engine import relations, removal, subordinates, tasks, transaction
+from tabletop.engine import relations, removal, storage, subordinates, tasks, transaction
 from tabletop.engine.faults import StateError
 from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.layout import agent_directory, lay_out_charm
@@ -126,6 +126,8 @@ class UnitAgent(threading.Thread):
         context = HookContext(model, model.unit(self.unit), event)
         try:
             self._lay_out(row, application["charm"], event)
+            if event.kind == "storage-attached":
+                storage.mount(model, event.storage_id)
             outcome = self._dispatch(context, machine["name"])
         except (TabletopError, OSError) as error:
             outcome = Outcome(-1, "", str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tabletop.charmfile import CharmFile
-from tabletop.engine import architecture, placement, relations, storage
+from tabletop.engine import architecture, placement, relations, storagespec
 from tabletop.engine.model import Model, NotFoundError, keep_file
 from tabletop.errors import TabletopError
 
@@ -26,6 +26,8 @@ def deploy(
     to: Sequence[str] = (),
     constraints: Mapping[str, Any] | None = None,
     trust: bool = False,
+    storage: Mapping[str, str] | None = None,
+    attach: Sequence[str] = (),
 ) -> list[str]:
     """Add an application with its first units; return their names.
 
@@ -45,7 +47,7 @@ def deploy(
         num_units = 0
     else:
         constraints = architecture.pinned(model, found, constraints or {}, to)
-    storage.check(found)
+    stores = storagespec.directives(found, storage or {})
     values = _check_options(found, config or {})
     _check_resources(found, resources or {})
     if model.store.one("SELECT 1 FROM application WHERE name = ?", app) is not None:
@@ -58,8 +60,8 @@ def deploy(
             "SELECT coalesce(max(charm_rev) + 1, 0) FROM application WHERE charm_name = ?", found.name
         )
         store.execute(
-            "INSERT INTO application (name, charm, charm_name, charm_rev, config, trust, constraints, since)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO application (name, charm, charm_name, charm_rev, config, trust, constraints, since, storage)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             app,
             digest,
             found.name,
@@ -68,10 +70,11 @@ def deploy(
             int(trust),
             json.dumps(dict(constraints or {})),
             time.time(),
+            json.dumps({name: [one.size, one.count] for name, one in stores.items()}),
         )
         _set_resources(model, app, kept)
         relations.create_peers(model, app, found)
-        return placement.add_units(model, app, num_units, to)
+        return placement.add_units(model, app, num_units, to, attach)
 
 
 def refresh(model: Model, app: str, charm: Path | None, resources: Mapping[str, str]) -> None:

@@ -19,12 +19,14 @@ from tabletop.engine import (
     relations,
     removal,
     report,
+    storagereport,
     subordinates,
     tasks,
     transaction,
     usersecrets,
 )
 from tabletop.engine import snapshot as snapshots
+from tabletop.engine import storage as stores
 from tabletop.engine.command import Call, Change
 from tabletop.engine.engine import ModelRunner, remove_directory
 from tabletop.engine.faults import StateError
@@ -138,6 +140,8 @@ class Controller:
         to: Sequence[str] = (),
         constraints: Mapping[str, Any] | None = None,
         trust: bool = False,
+        storage: Mapping[str, str] | None = None,
+        attach: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Add an application."""
         with self._changing(model) as found:
@@ -151,6 +155,8 @@ class Controller:
                 to=to,
                 constraints=constraints,
                 trust=trust,
+                storage=storage,
+                attach=attach,
             )
         return {"application": app, "units": units}
 
@@ -184,21 +190,50 @@ class Controller:
             if trust:
                 applications.set_trust(found, app, trust=True)
 
-    def add_unit(self, model: str, app: str, num_units: int = 1, to: Sequence[str] = ()) -> dict[str, Any]:
+    def add_unit(
+        self, model: str, app: str, num_units: int = 1, to: Sequence[str] = (), attach: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Add units."""
         with self._changing(model) as found, found.store.write():
-            return {"units": placement.add_units(found, app, num_units, to)}
+            return {"units": placement.add_units(found, app, num_units, to, attach)}
 
-    def remove_unit(self, model: str, unit: str, force: bool = False) -> None:
+    def remove_unit(self, model: str, unit: str, force: bool = False, destroy_storage: bool = False) -> None:
         """Remove a unit."""
         with self._changing(model) as found:
             subordinates.refuse(found, unit)
-            removal.remove_unit(found, unit, force=force)
+            removal.remove_unit(found, unit, force=force, destroy_storage=destroy_storage)
 
-    def remove_application(self, model: str, app: str, force: bool = False) -> None:
+    def remove_application(self, model: str, app: str, force: bool = False, destroy_storage: bool = False) -> None:
         """Remove an application."""
         with self._changing(model) as found:
-            removal.remove_application(found, app, force=force)
+            removal.remove_application(found, app, force=force, destroy_storage=destroy_storage)
+
+    def storage(self, model: str) -> dict[str, Any]:
+        """List the storage."""
+        return storagereport.storage(self._model(model))
+
+    def add_storage(self, model: str, unit: str, storage: Mapping[str, str]) -> list[str]:
+        """Give a unit more storage."""
+        with self._changing(model) as found, found.store.write():
+            return [one for name, text in storage.items() for one in stores.add_more(found, unit, name, text)]
+
+    def attach_storage(self, model: str, unit: str, storage: Sequence[str]) -> None:
+        """Attach storage that is detached."""
+        with self._changing(model) as found, found.store.write():
+            for one in storage:
+                stores.attach(found, unit, one)
+
+    def detach_storage(self, model: str, storage: Sequence[str]) -> None:
+        """Detach storage from its unit."""
+        with self._changing(model) as found, found.store.write():
+            for one in storage:
+                stores.detach(found, one)
+
+    def remove_storage(self, model: str, storage: Sequence[str], force: bool = False) -> None:
+        """Remove storage."""
+        with self._changing(model) as found, found.store.write():
+            for one in storage:
+                stores.remove(found, one, force=force)
 
     def add_machine(
         self, model: str, num_machines: int = 1, constraints: Mapping[str, Any] | None = None

@@ -7,6 +7,7 @@ import threading
 import time
 
 from tabletop.boot import Bind
+from tabletop.engine import storage
 from tabletop.engine.model import Model
 from tabletop.engine.toolserver import ToolServer, install_tools
 from tabletop.errors import TabletopError
@@ -108,7 +109,7 @@ class MachineKeeper(threading.Thread):
         model, store = self._model, self._model.store
         target = model.settings.juju_directory
         directory = model.machine_directory(self.number)
-        binds = [Bind(directory, target)] if target else []
+        binds = [Bind(directory, target), *storage.binds(model, self.number)] if target else []
         wanted = json.loads(constraints)
         try:
             # Takes no slot: while one architecture's image is made, machines of another come up.

@@ -273,3 +273,11 @@ def unit_key(name: str) -> tuple[str, int]:
     """Return a key that sorts units by application, then by number."""
     application, _, number = name.partition("/")
     return application, int(number or 0)
+
+
+def detaching_event(local: Local, remote: Remote) -> Event | None:
+    """Return the event of a unit that stays and loses a piece of storage; it comes before any other."""
+    if remote.dying or not local.installed:
+        return None
+    gone = next((one for one in local.storage if one not in remote.storage), None)
+    return None if gone is None else Event("storage-detaching", storage_id=gone)

@@ -86,6 +86,14 @@ class Machines(Protocol):
         """Start a program in a machine as root, the leader of a process group of its own."""
         ...
 
+    def bind(self, name: str, bind: Bind) -> None:
+        """Mount a folder of the host in a machine, at once if it runs, and from each of its starts on."""
+        ...
+
+    def unbind(self, name: str, target: str) -> None:
+        """Undo `bind`; nothing happens if it isn't there."""
+        ...
+
     def end_abandoned(self, name: str) -> int:
         """End the programs whose starter died while it waited for them; return how many there were."""
         ...
@@ -135,7 +143,7 @@ class Model:
         draft = directory.with_name(f".{directory.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True, mode=0o700)
-        for folder in ("charms", "resources", "machines"):
+        for folder in ("charms", "resources", "machines", "storage"):
             (draft / folder).mkdir()
         store = Store(draft / "model.db")
         with store.write():

@@ -69,7 +69,7 @@ def decide(model: Model, unit: Any) -> Decision:
     if task is not None:
         return Decision("task", task=task)
     remote = snapshot.remote_state(model, unit)
-    event = lifecycle.next_event(local, remote)
+    event = lifecycle.detaching_event(local, remote) or lifecycle.next_event(local, remote)
     if event is not None:
         return Decision("hook", event=event)
     if lifecycle.is_dead(local, remote):

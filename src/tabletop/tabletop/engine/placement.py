@@ -10,8 +10,10 @@ from tabletop.engine.model import Model, NotFoundError
 from tabletop.errors import TabletopError
 
 
-def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> list[str]:
+def add_units(model: Model, application: str, count: int, to: Sequence[str], attach: Sequence[str] = ()) -> list[str]:
     """Add units to an application, the first ones where `to` says; return their names. Inside `write`.
+
+    Detached storage that is named in `attach` goes to the unit, of which there must be but one.
 
     Raises:
         TabletopError: a placement makes no sense, or its machine isn't there.
@@ -25,11 +27,13 @@ def add_units(model: Model, application: str, count: int, to: Sequence[str]) -> 
         raise TabletopError(f'application "{application}" is being removed')
     if count and model.charm_of(application).subordinate:
         raise TabletopError(f'cannot add unit to application "{application}": application is a subordinate')
+    if attach and count != 1:
+        raise TabletopError("--attach-storage cannot be used with -n")
     constraints = json.loads(row["constraints"])
     names: list[str] = []
     for index in range(count):
         machine = _machine(model, to[index] if index < len(to) else "new", constraints)
-        names.append(new_unit(model, application, machine))
+        names.append(new_unit(model, application, machine, attach=attach))
     return names
 
 
@@ -51,7 +55,9 @@ def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
     return number
 
 
-def new_unit(model: Model, application: str, machine: int, principal: str | None = None) -> str:
+def new_unit(
+    model: Model, application: str, machine: int, *, principal: str | None = None, attach: Sequence[str] = ()
+) -> str:
     """Add a unit on a machine that is there, a subordinate if it has a principal; return its name. Inside `write`."""
     store = model.store
     architecture.check_charm(model.charm_of(application), architecture.of_machine(model, machine))
@@ -75,9 +81,14 @@ def new_unit(model: Model, application: str, machine: int, principal: str | None
         now,
         principal,
     )
-    for one in model.charm_of(application).storage.values():
-        for _ in range(one.minimum if one.type == "filesystem" else 0):
-            storage.add(model, model.unit(name), one.name)
+    for storage_id in attach:
+        storage.attach(model, name, storage_id)
+    directives: dict[str, list[int]] = json.loads(model.application(application)["storage"])
+    for store in model.charm_of(application).storage.values():
+        size, count = directives.get(store.name, (None, store.minimum if store.type == "filesystem" else 0))
+        count -= sum(storage_id.rpartition("/")[0] == store.name for storage_id in attach)
+        for _ in range(count):
+            storage.add(model, model.unit(name), store.name, size)
     return name
 
 

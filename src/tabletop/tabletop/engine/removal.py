@@ -2,14 +2,14 @@
 
 import shutil
 
-from tabletop.engine import relations, subordinates, tasks
+from tabletop.engine import relations, storage, subordinates, tasks
 from tabletop.engine.layout import agent_directory
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.errors import TabletopError
 
 
-def remove_unit(model: Model, unit: str, *, force: bool = False) -> None:
-    """Start to remove a unit; with `force`, don't let it run its last hooks.
+def remove_unit(model: Model, unit: str, *, force: bool = False, destroy_storage: bool = False) -> None:
+    """Start to remove a unit; with `force`, don't let it run its last hooks. Its storage stays unless it is to go.
 
     Raises:
         NotFoundError: there is no such unit.
@@ -18,11 +18,13 @@ def remove_unit(model: Model, unit: str, *, force: bool = False) -> None:
         row = model.unit(unit)
         name: str = row["name"]
         subordinates.start_removal(model, name)
+        for leaving in (name, *subordinates.of(model, name)):
+            storage.release(model, leaving, destroy=destroy_storage)
     if force:
         bury(model, name)
 
 
-def remove_application(model: Model, application: str, *, force: bool = False) -> None:
+def remove_application(model: Model, application: str, *, force: bool = False, destroy_storage: bool = False) -> None:
     """Start to remove an application with its units and relations.
 
     Raises:
@@ -34,7 +36,7 @@ def remove_application(model: Model, application: str, *, force: bool = False) -
         store.execute("UPDATE application SET life = 'dying' WHERE name = ?", application)
         units = [row["name"] for row in store.all("SELECT name FROM unit WHERE application = ?", application)]
         for unit in units:
-            remove_unit(model, unit)
+            remove_unit(model, unit, destroy_storage=destroy_storage)
         ending = store.all("SELECT relation FROM endpoint WHERE application = ? AND role != 'peer'", application)
         for row in ending:
             relations.end_relation(model, row["relation"])
@@ -78,6 +80,7 @@ def bury(model: Model, unit: str) -> None:
         for scope in store.all("SELECT relation FROM scope WHERE unit = ?", unit):
             relations.leave_scope(model, scope["relation"], unit)
         tasks.abort_tasks_of(model, unit)
+        storage.detach_all(model, unit)
         store.execute("DELETE FROM secret WHERE owner_kind = 'unit' AND owner = ?", unit)
         store.execute("DELETE FROM secret_grant WHERE subject = ?", unit)
         store.execute("DELETE FROM unit WHERE name = ?", unit)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tabletop.engine import architecture, relations, snapshot, subordinates
+from tabletop.engine import architecture, relations, snapshot, storagereport, subordinates
 from tabletop.engine.durations import rfc3339
 from tabletop.engine.hooks import Port
 from tabletop.engine.model import Model
@@ -25,7 +25,7 @@ def status(model: Model) -> dict[str, Any]:
         }
         life = store.value("SELECT life FROM model")
         created = store.value("SELECT created FROM model")
-        storage = _storage(model)
+        storage = storagereport.storage(model)
         related = _relations(model)
     found: dict[str, Any] = {
         "model": {
@@ -261,28 +261,6 @@ def _relations(model: Model) -> list[dict[str, str]]:
             }
         )
     return found
-
-
-def _storage(model: Model) -> dict[str, Any]:
-    rows = model.store.all("SELECT storage.*, unit.machine FROM storage JOIN unit ON unit.name = storage.unit")
-    if not rows:
-        return {}
-    return {
-        "storage": {
-            row["id"]: {
-                "kind": "filesystem",
-                "life": "alive",
-                "status": {"current": "attached", "since": rfc3339(row["since"])},
-                "persistent": False,
-                "attachments": {
-                    "units": {
-                        row["unit"]: {"machine": str(row["machine"]), "location": row["location"], "life": "alive"}
-                    }
-                },
-            }
-            for row in rows
-        }
-    }
 
 
 def _relation_info(model: Model, unit: Any, relation_id: int, relation: Any) -> dict[str, Any]:

@@ -34,7 +34,10 @@ def remote_state(model: Model, unit: Any) -> Remote:
     store = model.store
     application = model.application(unit["application"])
     boots: int = store.value("SELECT boots FROM machine WHERE number = ?", unit["machine"])
-    storage = tuple(row["id"] for row in store.all("SELECT id FROM storage WHERE unit = ? ORDER BY id", unit["name"]))
+    storage = tuple(
+        row["id"]
+        for row in store.all("SELECT id FROM storage WHERE unit = ? AND life = 'alive' ORDER BY rowid", unit["name"])
+    )
     due = unit["update_status"] + update_status_interval(model) <= time.time()
     return Remote(
         unit=unit["name"],

@@ -66,7 +66,7 @@ def acknowledge(model: Model, unit: str, event: Event) -> None:
         case "relation-broken" if event.relation_id is not None:
             relations.leave_scope(model, event.relation_id, unit)
         case "storage-detaching":
-            store.execute("DELETE FROM storage WHERE id = ?", event.storage_id)
+            storage.detached(model, event.storage_id)
         case "start" | "update-status":
             store.execute("UPDATE unit SET update_status = ? WHERE name = ?", now, unit)
         case _:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tabletop.boot import Bind
 from tabletop.errors import TabletopError
 
 _MARK = "TABLETOP_TEST_MACHINE"
@@ -56,6 +57,12 @@ class HostMachines:
 
     def root(self, name: str) -> Path:
         return Path("/")
+
+    def bind(self, name: str, bind: Bind) -> None:
+        """Nothing: these machines see all of the host, and storage is where it lies."""
+
+    def unbind(self, name: str, target: str) -> None:
+        """Nothing, likewise."""
 
     def popen(
         self,

@@ -289,10 +289,7 @@ def test_refreshes_that_can_not_be(world: World) -> None:
 
 def test_charms_that_a_machine_can_not_run_are_refused(world: World) -> None:
     text = "name: provider\nsummary: Another.\n"
-    for extra, problem in (
-        ("subordinate: true\nrequires:\n  it: {interface: juju-info, scope: container}\n", "is a subordinate"),
-        ("storage:\n  disk: {type: block}\n", "no storage of type block"),
-    ):
+    for extra, problem in (("storage:\n  disk: {type: block}\n", "no storage of type block"),):
         with pytest.raises(TabletopError, match=problem):
             world.controller.deploy("m", str(world.charm("provider", {"metadata.yaml": text + extra})), "db")
     image = text + "resources:\n  it: {type: oci-image}\n"

@@ -1,0 +1,217 @@
+"""Storage: what a unit gets, what it is told of it, and what becomes of it."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jubilant
+import pytest
+from world import SETTINGS, World, short_directory
+
+from tabletop.boot import Bind
+from tabletop.engine.storagespec import parse_directive, parse_size, show_size
+from tabletop.errors import TabletopError
+
+
+def storage(world: World) -> dict[str, Any]:
+    return world.controller.storage("m").get("storage", {})
+
+
+def where(world: World, storage_id: str) -> Path:
+    """Return where the one unit that has it sees a piece of storage."""
+    (unit,) = storage(world)[storage_id]["attachments"]["units"].values()
+    return Path(unit["location"])
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"), [("512M", 512), ("1G", 1024), ("1.5G", 1536), ("2GiB", 2048), ("1T", 1 << 20)]
+)
+def test_sizes(text: str, mib: int) -> None:
+    assert parse_size(text) == mib
+
+
+def test_sizes_are_shown_as_juju_shows_them() -> None:
+    assert (show_size(512), show_size(1536)) == ("512 MiB", "1.5 GiB")
+
+
+def test_directives() -> None:
+    assert parse_directive("data", "2") == (None, 2)
+    assert parse_directive("data", "rootfs,3,1G") == (1024, 3)
+    for wrong in ("big", "1G,2G", "1,2", "", "ebs,1G", "-1"):
+        with pytest.raises(
+            TabletopError, match=r'storage "data": .* is neither a count, a size such as 1G, nor a pool'
+        ):
+            parse_directive("data", wrong)
+
+
+def test_a_unit_is_told_of_all_its_storage_before_its_installation(world: World) -> None:
+    world.deploy("hoarder", "box", storage={"logs": "2", "cache": "500M"})
+    world.settle()
+    events = [event.strip() for event in world.events("box/0")]
+    assert sorted(events[:4]) == [
+        "cache-storage-attached",
+        "data-storage-attached",
+        "logs-storage-attached",
+        "logs-storage-attached",
+    ]
+    assert events[4] == "install"
+    assert sorted(storage(world)) == ["cache/3", "data/0", "logs/1", "logs/2"]
+    world.controller.add_unit("m", "box")
+    world.settle()
+    assert len(storage(world)) == 8, "each further unit gets the same"
+
+
+def test_jubilant_reads_it_from_the_status(world: World) -> None:
+    world.deploy("hoarder", "box", storage={"cache": "500M"})
+    world.settle()
+    status = jubilant.Status._from_dict(world.status())  # pyright: ignore[reportPrivateUsage]
+    data = status.storage.storage["data/0"]
+    assert (data.kind, data.life, data.status.current) == ("filesystem", "alive", "attached")
+    assert data.attachments is not None
+    assert data.attachments.units["box/0"].machine == "0"
+    (cache,) = [one for one in status.storage.filesystems.values() if one.storage == "cache/2"]
+    assert cache.size == 500
+    assert cache.attachments.machines["0"].read_only
+    assert status.storage.filesystems["0"].size == 2048, "the charm's minimum"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"nope": "1G"}, 'no store called "nope" .it has: cache, common, data, disk, logs.'),
+        ({"data": "2"}, 'store "data": at most 1 instances supported, 2 specified'),
+        ({"logs": "4"}, 'store "logs": at most 3 instances supported, 4 specified'),
+        ({"logs": "0"}, 'store "logs": 1 instances required, 0 specified'),
+        ({"data": "1G"}, 'store "data": minimum storage size is 2.0 GiB, 1.0 GiB specified'),
+        ({"disk": "1G"}, 'store "disk": tabletop has no storage of type block, only filesystem'),
+        ({"common": "1G"}, 'store "common": shared storage support not implemented'),
+        ({"data": "ebs,4G"}, "the pools here are tabletop, rootfs, lxd"),
+    ],
+)
+def test_what_can_t_be_had_is_refused_and_nothing_is_deployed(
+    world: World, given: dict[str, str], message: str
+) -> None:
+    with pytest.raises(TabletopError, match=message):
+        world.deploy("hoarder", "box", storage=given)
+    assert world.status()["applications"] == {}
+
+
+def test_a_unit_s_storage_stays_when_it_goes_and_another_unit_takes_it_up(world: World) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    (where(world, "data/0") / "treasure").write_text("gold")
+    world.clear()
+    world.controller.remove_unit("m", "box/0")
+    world.until(lambda: not world.units(), "box/0 being gone")
+    gone = [event.strip() for event in world.events("box/0")]
+    assert {"data-storage-detaching", "logs-storage-detaching"} <= set(gone)
+    assert gone.index("data-storage-detaching") < gone.index("stop")
+    assert {one["status"]["current"] for one in storage(world).values()} == {"detached"}
+    assert all("attachments" not in one for one in storage(world).values())
+    world.until(lambda: not world.status()["machines"])
+    world.controller.add_unit("m", "box", attach=["data/0"])
+    world.settle()
+    assert (where(world, "data/0") / "treasure").read_text() == "gold"
+    assert sorted(storage(world)) == ["data/0", "logs/1", "logs/2"]
+    assert world.out("box/1", "storage-get -s data/0 location") == str(where(world, "data/0"))
+    with pytest.raises(TabletopError, match="it is attached to box/1"):
+        world.controller.attach_storage("m", "box/1", ["data/0"])
+    with pytest.raises(TabletopError, match="at most 1 instances"):
+        world.controller.add_storage("m", "box/1", {"data": ""})
+    world.controller.attach_storage("m", "box/1", ["logs/1"])
+    world.settle()
+    assert world.out("box/1", "storage-list logs").split() == ["logs/1", "logs/2"]
+
+
+def test_storage_is_destroyed_where_that_is_asked_for(world: World) -> None:
+    world.deploy("hoarder", "box", num_units=2)
+    world.settle()
+    lost = where(world, "data/0")
+    world.controller.remove_unit("m", "box/0", destroy_storage=True)
+    world.until(lambda: list(world.units()) == ["box/1"])
+    assert not lost.exists()
+    assert sorted(storage(world)) == ["data/2", "logs/3"]
+    world.controller.remove_application("m", "box", destroy_storage=True)
+    world.until(lambda: not world.status()["applications"])
+    assert storage(world) == {}
+    assert not [*(world.directory / "state/models/m/storage").glob("*/*")]
+
+
+def test_an_operator_adds_detaches_and_removes(world: World) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    world.clear()
+    assert world.controller.add_storage("m", "box/0", {"logs": "1,512M"}) == ["logs/2"]
+    world.settle()
+    assert world.events("box/0") == ["logs-storage-attached"]
+    (where(world, "logs/2") / "kept").write_text("yes")
+    world.controller.detach_storage("m", ["logs/2"])
+    world.settle()
+    assert world.events("box/0")[1:] == ["logs-storage-detaching"]
+    assert storage(world)["logs/2"]["status"]["current"] == "detached"
+    assert world.out("box/0", "storage-list logs") == "logs/1"
+    with pytest.raises(TabletopError, match='needs at least 1 of its store "logs"'):
+        world.controller.detach_storage("m", ["logs/1"])
+    with pytest.raises(TabletopError, match="logs/1 is attached to box/0; detach it, or give --force"):
+        world.controller.remove_storage("m", ["logs/1"])
+    with pytest.raises(TabletopError, match="storage logs/2 is not attached"):
+        world.controller.detach_storage("m", ["logs/2"])
+    world.controller.remove_storage("m", ["logs/2"])
+    assert "logs/2" not in storage(world)
+    with pytest.raises(TabletopError, match='storage "logs/2" not found'):
+        world.controller.remove_storage("m", ["logs/2"])
+
+
+def test_a_unit_removed_by_force_leaves_its_storage(world: World) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    (where(world, "data/0") / "treasure").write_text("gold")
+    world.controller.remove_unit("m", "box/0", force=True)
+    world.until(lambda: not world.status()["machines"])
+    assert (world.directory / "state/models/m/storage/data/0/treasure").read_text() == "gold"
+
+
+def test_storage_and_what_a_unit_was_told_of_it_survive_the_daemon(world: World) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    before = storage(world)
+    (where(world, "data/0") / "treasure").write_text("gold")
+    world.clear()
+    world.restart()
+    world.settle()
+    assert storage(world) == before
+    assert world.all_events() == []
+    assert (where(world, "data/0") / "treasure").read_text() == "gold"
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[World]:
+    """A world whose machines see their folders as /var/lib/juju, as real ones do; it runs no hooks."""
+    with short_directory() as directory:
+        made = World(directory, dataclasses.replace(SETTINGS, juju_directory="/var/lib/juju", machine_poll=60))
+        made.machines.broken.update({"m-0", "m-1"})
+        yield made
+        made.controller.destroy_model(made.call, "m")
+        made.controller.stop()
+
+
+def test_locations(elsewhere: World) -> None:
+    elsewhere.deploy("hoarder", "box", storage={"cache": "1"})
+    assert {one: where(elsewhere, one) for one in storage(elsewhere)} == {
+        "data/0": Path("/srv/data"),
+        "logs/1": Path("/srv/logs/logs/1"),
+        "cache/2": Path("/var/lib/juju/storage/cache/2"),
+    }
+    from tabletop.engine import storage as stores
+
+    runner = elsewhere.controller._runner("m")  # pyright: ignore[reportPrivateUsage]
+    folder = elsewhere.directory / "state/models/m/machines/0/storage"
+    assert stores.binds(runner.model, 0) == [
+        Bind(folder / "data/0", "/srv/data"),
+        Bind(folder / "logs/1", "/srv/logs/logs/1"),
+        Bind(folder / "cache/2", "/var/lib/juju/storage/cache/2", read_only=True),
+    ]
+    with pytest.raises(TabletopError, match='mount point "/srv/data" of its storage "data" and "/srv/data" of data/0'):
+        elsewhere.deploy("hoarder", "other", to=["0"])
+    assert list(elsewhere.status()["applications"]) == ["box"]
