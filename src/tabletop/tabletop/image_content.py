@@ -118,7 +118,7 @@ def furnish(root: Path, recipe: Recipe) -> None:
             _write(target, content, mode=0o600 if "/auth.conf" in path else 0o644)
     _trust(root, recipe)
     if is_emulated(recipe.architecture):
-        _do_without_credentials(root)
+        do_without_credentials(root)
     run(["systemctl", f"--root={root}", "mask", *_MASKED])
     # Nobody logs in: it starts when something asks for it, not at every boot.
     wanted = root / "etc/systemd/system/multi-user.target.wants/systemd-logind.service"
@@ -132,7 +132,7 @@ def furnish(root: Path, recipe: Recipe) -> None:
     (root / "var/log/journal").mkdir()
 
 
-def _do_without_credentials(root: Path) -> None:
+def do_without_credentials(root: Path) -> None:
     """Take their credentials from systemd's own services, which else fail under qemu and leave the boot incomplete.
 
     systemd sets credentials up in a mount namespace of its own, with calls that qemu-user refuses as invalid. A
