@@ -3,6 +3,7 @@
 The daemon is started, detached, if it doesn't answer.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,14 +14,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tabletop.codehash import code_hash
 from tabletop.errors import TabletopError
+from tabletop.locks import locked
 from tabletop.paths import Paths
+from tabletop.stopping import stop_daemon, why_unfit
 
 START_TIMEOUT_S = 30.0
+REFUSED = 3
+"""The exit status of a daemon that this host keeps from starting; its log ends with the reason."""
+REFUSAL_MARK = "can't start: "
 _LOG_TAIL_LINES = 12
+_PING_S = 10.0
+STALE = "stale"
+"""The kind of a refusal because the daemon runs other code than the client's, and is free to be replaced."""
 NOT_FOUND = "not-found"
 """The kind of a refusal because something named isn't there."""
 _POLL_S = 0.05
@@ -70,6 +81,9 @@ class Client:
     def call(self, method: str, progress: Progress | None = None, **params: Any) -> Any:
         """Send a request, starting the daemon if need be, and return its result.
 
+        A daemon that runs other code than what is on disk now is replaced first, unless it is at something that must
+        not be cut short; then it goes on, and says so in a line of progress.
+
         Args:
             method: name of the method.
             progress: called with each line of progress.
@@ -85,23 +99,64 @@ class Client:
             connection = self._connect()
             if connection is None:
                 raise DaemonError(f"the daemon does not answer at {self.socket_path}.{self._log_tail()}")
+        request = {"method": method, "params": params, "code": code_hash()}
+        with connection:
+            try:
+                return self._exchange(connection, request, progress)
+            except RemoteError as error:
+                if error.kind != STALE:
+                    raise
+        self._renew(progress or (lambda _: None))
+        return self.request(method, progress, **params)
+
+    def request(self, method: str, progress: Progress | None = None, **params: Any) -> Any:
+        """Send a request to the daemon that is there, whatever code it runs, and return its result.
+
+        Raises:
+            RemoteError: the daemon refused it.
+            DaemonError: there is none, or it went away before it answered.
+        """
+        connection = self._connect()
+        if connection is None:
+            raise DaemonError(f"no daemon answers at {self.socket_path}.{self._log_tail()}")
         with connection:
             return self._exchange(connection, {"method": method, "params": params}, progress)
 
     def running(self) -> bool:
         """Return whether a daemon answers."""
-        return self._pid() is not None
+        return self.pid() is not None
 
-    def _pid(self) -> int | None:
+    def pid(self) -> int | None:
         """Return the process that answers, if one does."""
         connection = self._connect()
         if connection is None:
             return None
         with connection:
+            connection.settimeout(_PING_S)
             try:
                 return int(self._exchange(connection, {"method": "ping", "params": {}}, None)["pid"])
+            except TimeoutError as error:
+                raise DaemonError(
+                    f"the daemon at {self.socket_path} does not answer: see {self.log_path}, and end it if it hangs."
+                ) from error
             except DaemonError:
                 return None
+
+    def _renew(self, note: Progress) -> None:
+        """Replace the daemon by one that runs the code that is on disk now, if that can be run."""
+        with self._alone():
+            unfit = why_unfit()
+            if unfit is not None:
+                note(f"tabletop's code has changed but can't be run ({unfit}): its daemon goes on with the code it has")
+                return
+            if self.running() and self.request("ping").get("code") == code_hash():
+                return  # another client was quicker
+            note("tabletop's code has changed: its daemon is replaced; machines run on")
+            stop_daemon(self, note)
+            self._start()
+
+    def _alone(self) -> AbstractContextManager[int]:
+        return locked(self._paths.coming_and_going)
 
     def start(self) -> bool:
         """Start the daemon, detached from this process; return False if one was running already.
@@ -113,8 +168,25 @@ class Client:
             return False
         if os.geteuid() != 0:
             raise root_needed()
-        self._paths.run.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
+        with self._alone():
+            return not self.running() and self._start()
+
+    def _start(self) -> bool:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._starting() and time.monotonic() < deadline:
+            # Another one comes up, or is about to end.
+            if self.running():
+                return False
+            time.sleep(_POLL_S)
+        try:
+            self._paths.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+            log = self.log_path.open("ab")
+        except OSError as error:
+            raise DaemonError(
+                f"{self._paths.run} can't be written to ({error.strerror}): "
+                f"make it writable, or set TABLETOP_RUN to another directory."
+            ) from error
+        with log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tabletop.daemon"],
                 stdin=subprocess.DEVNULL,
@@ -125,7 +197,7 @@ class Client:
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            pid = self._pid()
+            pid = self.pid()
             if pid == process.pid:
                 # It outlives this process, which is not to wait for it.
                 process.returncode = 0
@@ -136,6 +208,8 @@ class Client:
                 process.wait()
                 return False
             if process.poll() is not None and not self._starting():
+                if process.returncode == REFUSED and (reason := self._last_error()):
+                    raise DaemonError(reason)
                 raise DaemonError(
                     f"the daemon ended at its start (exit status {process.returncode}).{self._log_tail()}"
                 )
@@ -149,7 +223,7 @@ class Client:
         try:
             with (self._paths.run / "daemon.lock").open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except BlockingIOError:
             return True
@@ -159,7 +233,7 @@ class Client:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.connect(str(self.socket_path))
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             connection.close()
             return None
         except PermissionError as error:
@@ -185,6 +259,15 @@ class Client:
                 f"the daemon went away in the midst of its answer ({error}).{self._log_tail()}"
             ) from error
         raise DaemonError(f"the daemon went away before it answered.{self._log_tail()}")
+
+    def _last_error(self) -> str:
+        """Return the sentence that a daemon ended with that could not start."""
+        with contextlib.suppress(OSError):
+            for line in reversed(self.log_path.read_text(errors="replace").splitlines()):
+                _, found, reason = line.partition(REFUSAL_MARK)
+                if found:
+                    return reason
+        return ""
 
     def _log_tail(self) -> str:
         try:

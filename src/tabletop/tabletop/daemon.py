@@ -12,26 +12,23 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from tabletop.client import REFUSAL_MARK, REFUSED
+from tabletop.codehash import code_hash
 from tabletop.engine.controller import Controller
 from tabletop.engine.model import Machines, Settings
 from tabletop.engine.rpc import ApiServer
 from tabletop.errors import TabletopError
+from tabletop.hostcheck import check_control_groups, check_directories, check_rights
 from tabletop.machine import Machines as Containers
 from tabletop.paths import Paths
 from tabletop.settings import image_packages
 from tabletop.version import JUJU_VERSION
 
 logger = logging.getLogger(__name__)
+_PATIENCE_S = 20.0
+"""How long hooks that run may take to end before this process does; the next one runs them again."""
 _SWITCH_S = 0.001
 """A hook tool's caller waits while another thread holds the interpreter, by default for up to 5 ms."""
-
-
-class _Containers(Containers):
-    """The machines, and the first process of each."""
-
-    def leader(self, name: str) -> int | None:
-        """Return the host's process id of a running machine's first process."""
-        return self._leader(name)
 
 
 def main() -> int:
@@ -40,16 +37,29 @@ def main() -> int:
     paths = Paths.from_environment()
     sys.setswitchinterval(_SWITCH_S)
     try:
-        machines = _Containers(paths, lambda line: logger.info("%s", line), include=image_packages(paths))
-        run_daemon(paths, machines, Settings(juju_version=JUJU_VERSION))
+        check_rights()
+        check_directories(paths)
+        check_control_groups()
+    except TabletopError as error:
+        logger.error("%s%s", REFUSAL_MARK, error)
+        return REFUSED
+    try:
+        machines = Containers(paths, lambda line: logger.info("%s", line), include=image_packages(paths))
+        run_daemon(paths, machines, Settings(juju_version=JUJU_VERSION), code_hash())
     except TabletopError as error:
         logger.error("%s", error)
         return 1
     return 0
 
 
-def run_daemon(paths: Paths, machines: Machines, settings: Settings) -> None:
+def run_daemon(paths: Paths, machines: Machines, settings: Settings, code: str = "") -> None:
     """Hold the models under a state directory and serve the API until a signal or `shutdown`.
+
+    Args:
+        paths: the directories.
+        machines: what runs the units.
+        settings: what can be tuned.
+        code: see `ApiServer`.
 
     Raises:
         TabletopError: another daemon does so already.
@@ -57,9 +67,10 @@ def run_daemon(paths: Paths, machines: Machines, settings: Settings) -> None:
     for directory in (paths.state, paths.run):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(paths.run / "daemon.lock")
+    code = code_hash()
     try:
         controller = Controller(paths.state, machines, settings)
-        server = ApiServer(controller, paths.run / "api.sock", settings.juju_version)
+        server = ApiServer(controller, paths.run / "api.sock", settings.juju_version, code)
 
         def end(_number: int, _frame: FrameType | None) -> None:
             server.stop()
@@ -69,7 +80,7 @@ def run_daemon(paths: Paths, machines: Machines, settings: Settings) -> None:
         logger.info("serving %s, process %d", paths.run / "api.sock", os.getpid())
         server.serve()
         logger.info("ending; machines go on")
-        controller.stop()
+        controller.stop(_PATIENCE_S)
     finally:
         os.close(lock)
 

@@ -43,6 +43,11 @@ class Paths:
         return "tt" + hashlib.sha256(os.fsencode(self.state.absolute())).hexdigest()[:6]
 
     @property
+    def coming_and_going(self) -> Path:
+        """The lock of whoever starts or ends this tabletop; beside ``run``, for ``destroy`` removes that."""
+        return self.run.with_name(f".{self.run.name}.lock")
+
+    @property
     def machines(self) -> Path:
         """One directory a machine."""
         return self.state / "machines"

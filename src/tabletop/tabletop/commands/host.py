@@ -2,18 +2,19 @@
 
 import argparse
 import os
-import signal
 import subprocess
-import time
 
 from tabletop.client import root_needed
+from tabletop.codehash import code_hash
 from tabletop.commands import Command
 from tabletop.commands.models import confirmed
 from tabletop.commands.options import add_ignored
 from tabletop.emulation import ARCHITECTURES
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result
+from tabletop.locks import locked
 from tabletop.session import CONTROLLER, Session
+from tabletop.stopping import stop_daemon
 
 _STOP_TIMEOUT_S = 30.0
 _WHY = {
@@ -68,17 +69,26 @@ the sake of its clients: the cloud is this machine, whatever it is called, and t
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Install what is missing, build the base image, start the daemon; what is there already is left alone."""
-        from tabletop import emulation
-        from tabletop.host import PACKAGES, firewall_advice, missing_packages, preflight
-        from tabletop.image import ensure_image
-        from tabletop.settings import image_packages, remember_image_packages
-
         if args.controller != CONTROLLER:
             raise TabletopError(
                 f"there is one controller here, and it is called {CONTROLLER!r}, not {args.controller!r}"
             )
         if os.geteuid() != 0:
             raise root_needed()
+        with locked(session.paths.coming_and_going, _tell_waiting):
+            changed = self._prepare(session, args)
+        # A daemon reads at its start which image machines are made from.
+        restarted = changed and stop(session)
+        started = session.client.start()
+        note("daemon restarted" if restarted else "daemon started" if started else "daemon runs already")
+
+    def _prepare(self, session: Session, args: argparse.Namespace) -> bool:
+        """Make the host ready and build the images; return whether machines are made from another one now."""
+        from tabletop import emulation
+        from tabletop.host import PACKAGES, firewall_advice, missing_packages, preflight
+        from tabletop.image import ensure_image
+        from tabletop.settings import image_packages, remember_image_packages
+
         foreign = [arch for arch in dict.fromkeys(args.arch) if emulation.is_emulated(arch)]
         missing = missing_packages([*PACKAGES, *(emulation.PACKAGES if foreign else ())])
         if missing:
@@ -97,10 +107,7 @@ the sake of its clients: the cloud is this machine, whatever it is called, and t
         advice = firewall_advice(session.paths)
         if advice:
             note(f"WARNING {advice}")
-        # A daemon reads at its start which image machines are made from.
-        restarted = include != before and stop(session)
-        started = session.client.start()
-        note("daemon restarted" if restarted else "daemon started" if started else "daemon runs already")
+        return include != before
 
 
 class Destroy(Command):
@@ -115,26 +122,31 @@ class Destroy(Command):
 
     def run(self, session: Session, args: argparse.Namespace) -> int | None:
         """Remove all of it, whether the daemon answers or not, and say what was removed."""
-        from tabletop.host import teardown
-        from tabletop.mounts import remove_tree
-
         if os.geteuid() != 0:
             raise root_needed()
         warning = f"This removes all models of {session.paths.state}: machines, what is on them, their network."
         if not args.no_prompt and not confirmed(warning):
             return 1
-        removed: list[str] = []
-        if stop(session):
-            removed.append("the daemon")
+        lock = session.paths.coming_and_going
+        with locked(lock, _tell_waiting):
+            removed = self._remove(session)
+            lock.unlink()
+        for line in removed:
+            note(f"removed {line}")
+        note(f"nothing is left; the cache stays in {session.paths.cache}" if removed else "there was nothing to remove")
+        return None
+
+    def _remove(self, session: Session) -> list[str]:
+        from tabletop.host import teardown
+        from tabletop.mounts import remove_tree
+
+        removed = ["the daemon"] if stop(session) else []
         removed += teardown(session.paths)
         for folder in (session.paths.state, session.paths.run):
             if folder.exists():
                 remove_tree(folder)
                 removed.append(str(folder))
-        for line in removed:
-            note(f"removed {line}")
-        note(f"nothing is left; the cache stays in {session.paths.cache}" if removed else "there was nothing to remove")
-        return None
+        return removed
 
 
 class Daemon(Command):
@@ -158,7 +170,8 @@ class Daemon(Command):
         if not session.client.running():
             out("no daemon runs")
             return 1
-        answer = session.call("ping")
+        answer = session.client.request("ping")
+        answer["code"] = "as on disk" if answer.get("code") == code_hash() else "older than on disk"
         paths = session.paths
         places = {"state": str(paths.state), "cache": str(paths.cache), "run": str(paths.run)}
         result({**answer, **places, "log": str(session.client.log_path)}, "yaml")
@@ -167,29 +180,11 @@ class Daemon(Command):
 
 def stop(session: Session) -> bool:
     """Stop the daemon, by force if it doesn't answer; return whether there was one."""
-    if not session.client.running():
-        return False
-    pid = int(session.call("ping")["pid"])
-    # A handle on the process, so that its number can't come to mean another one meanwhile.
-    handle = os.pidfd_open(pid)
-    try:
-        session.call("shutdown")
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if not _alive(handle):
-                return True
-            time.sleep(0.05)
-        note(f"the daemon (pid {pid}) did not end within {_STOP_TIMEOUT_S:.0f} s; it is killed")
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-    finally:
-        os.close(handle)
-    return True
+    return stop_daemon(session.client, note, _STOP_TIMEOUT_S)
 
 
-def _alive(handle: int) -> bool:
-    import select
-
-    return not select.select([handle], [], [], 0)[0]
+def _tell_waiting() -> None:
+    note("waiting for another bootstrap or destroy, or a start of the daemon, to end")
 
 
 def _install(packages: list[str]) -> None:
@@ -199,7 +194,12 @@ def _install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *packages]):
         done = subprocess.run(
-            ["apt-get", *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            ["apt-get", "-o", "DPkg::Lock::Timeout=300", *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines()[-3:]

@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import select
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -22,15 +24,27 @@ from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
 _MAX_LINE = 32 << 20
+_ALWAYS = ("ping", "shutdown")
+"""What a daemon does for clients of any code."""
 
 
 class ApiServer:
     """Serves a controller."""
 
-    def __init__(self, controller: Controller, path: Path, version: str) -> None:
-        """Listen; requests are answered once `serve` runs."""
+    def __init__(self, controller: Controller, path: Path, version: str, code: str = "") -> None:
+        """Listen; requests are answered once `serve` runs.
+
+        Args:
+            controller: what is served.
+            path: of the socket.
+            version: of Juju, that is followed.
+            code: tells this daemon's code from any other; clients of other code ask for it to be replaced.
+        """
         self._controller = controller
         self._version = version
+        self._code = code
+        self._lock = threading.Lock()
+        self._under_way: list[str] = []
         self._listener = Listener(path, self._handle)
 
     def serve(self) -> None:
@@ -48,8 +62,17 @@ class ApiServer:
             return
         name = ""
         try:
-            name, params = _parse(line)
-            answer = {"result": self._answer(name, params, connection)}
+            name, params, code = _parse(line)
+            with self._noting(name) as others:
+                if self._code and code not in ("", self._code) and name not in _ALWAYS:
+                    busy = [*self._controller.running_tasks(), *others]
+                    if not busy:
+                        _send(connection, {"error": "the daemon runs other code than its client", "kind": "stale"})
+                        return
+                    what = ", ".join(dict.fromkeys(busy))
+                    text = f"tabletop's code has changed: its daemon is replaced once this has ended: {what}"
+                    _send(connection, {"progress": text})
+                answer = {"result": self._answer(name, params, connection)}
         except NotFoundError as error:
             answer = {"error": str(error), "kind": "not-found"}
         except TabletopError as error:
@@ -62,9 +85,21 @@ class ApiServer:
         if name == "shutdown":
             self.stop()
 
+    @contextmanager
+    def _noting(self, name: str) -> Generator[list[str]]:
+        """Note a request while it is answered; yields the others that are."""
+        with self._lock:
+            others = list(self._under_way)
+            self._under_way.append(name)
+        try:
+            yield others
+        finally:
+            with self._lock:
+                self._under_way.remove(name)
+
     def _answer(self, name: str, params: dict[str, Any], connection: socket) -> Any:
         if name == "ping":
-            return {"version": self._version, "pid": os.getpid()}
+            return {"version": self._version, "pid": os.getpid(), "code": self._code}
         if name == "shutdown":
             return None
         method: Callable[..., Any] | None = None
@@ -83,10 +118,10 @@ class ApiServer:
         return method(**params)
 
 
-def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
+def _parse(line: bytes) -> tuple[str, dict[str, Any], str]:
     try:
         request = json.loads(line)
-        return str(request["method"]), dict(request.get("params") or {})
+        return str(request["method"]), dict(request.get("params") or {}), str(request.get("code") or "")
     except (ValueError, KeyError, TypeError):
         raise TabletopError("not a request: expected a line of JSON with method and params") from None
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tabletop.client import Client, DaemonError, RemoteError
+from tabletop.codehash import code_hash
 from tabletop.paths import Paths
+from tabletop.stopping import why_unfit
 
 
 @pytest.fixture
@@ -102,16 +104,73 @@ def test_two_clients_at_once_start_one_daemon(client):
 
 def test_a_daemon_that_can_not_start_says_why(client, home):
     (home / "state").write_text("a file where a folder should be")
-    with pytest.raises(DaemonError, match="the daemon ended at its start") as error:
+    with pytest.raises(DaemonError, match=r"^.*/state can't be written to \(File exists\): make it writable, .*$"):
+        client.call("models")
+    (home / "state").unlink()
+    # One that ends for a reason that nobody thought of.
+    (home / "run/api.sock").mkdir()
+    with pytest.raises(DaemonError, match="ended at its start") as error:
         client.call("models")
     assert "daemon.log" in str(error.value)
-    assert "FileExistsError" in str(error.value) or "Not a directory" in str(error.value)
+    assert "IsADirectoryError" in str(error.value)
+
+
+def test_a_run_directory_that_can_not_be_made(client, home):
+    (home / "run").write_text("a file where a folder should be")
+    with pytest.raises(DaemonError, match=r"/run can't be written to \(File exists\): .* set TABLETOP_RUN to another"):
+        client.call("models")
+
+
+def test_a_daemon_of_other_code_is_replaced(client, home, monkeypatch):
+    monkeypatch.setattr("tabletop.client.code_hash", lambda: "first")
+    assert client.start()
+    first = client.call("ping")["pid"]
+    # What this process takes for the code on disk is what the daemon, which reads the disk, runs.
+    code_hash.cache_clear()
+    monkeypatch.setattr("tabletop.client.code_hash", code_hash)
+    said: list[str] = []
+    assert client.call("models", said.append) == []
+    assert said == [], "the daemon read the disk too"
+    monkeypatch.setattr("tabletop.client.code_hash", lambda: "later")
+    assert client.call("models", said.append) == []
+    assert said == ["tabletop's code has changed: its daemon is replaced; machines run on"]
+    os.waitpid(first, 0)
+    second = client.call("ping")["pid"]
+    assert second != first
+    monkeypatch.setattr("tabletop.client.why_unfit", lambda: "SyntaxError: oh no")
+    said.clear()
+    assert client.call("models", said.append) == []
+    assert "can't be run (SyntaxError: oh no): its daemon goes on with the code it has" in said[0]
+    assert client.call("ping")["pid"] == second
+    client.call("shutdown")
+    os.waitpid(second, 0)
+
+
+def test_code_that_can_not_be_run_is_found_out(tmp_path, monkeypatch):
+    assert why_unfit() is None
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert why_unfit() == "exit status 1"
+
+
+def test_the_code_s_hash(tmp_path):
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "engine/a.py").write_text("1")
+    code_hash.cache_clear()
+    before = code_hash(tmp_path)
+    (tmp_path / "commands/b.py").write_text("a client's own")
+    code_hash.cache_clear()
+    assert code_hash(tmp_path) == before
+    (tmp_path / "engine/a.py").write_text("2")
+    code_hash.cache_clear()
+    assert code_hash(tmp_path) != before
+    code_hash.cache_clear()
 
 
 def test_one_that_another_client_started_is_waited_for(client, home, daemon, monkeypatch):
     (home / "state").write_text("a file where a folder should be")
     answers = iter([None, None, None, None, 1, 1])
-    monkeypatch.setattr(client, "_pid", lambda: next(answers))
+    monkeypatch.setattr(client, "pid", lambda: next(answers))
     with (home / "run/daemon.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert not client.start()
@@ -119,6 +178,6 @@ def test_one_that_another_client_started_is_waited_for(client, home, daemon, mon
 
 def test_a_daemon_that_never_answers(client, monkeypatch):
     monkeypatch.setattr("tabletop.client.START_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(client, "_pid", lambda: None)
+    monkeypatch.setattr(client, "pid", lambda: None)
     with pytest.raises(DaemonError, match="did not answer within"):
         client.start()
