@@ -1,0 +1,184 @@
+"""A command to a node, and the states that it goes through."""
+
+import uuid
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from iot_gateway.desk.errors import CommandError
+from iot_gateway.nodes import NAME
+
+Value = float | str | bool | None
+"""What the target is to become; None has it executed, where there is nothing to set."""
+
+DEFAULT_TTL, MOST_TTL = 3600.0, 30 * 86400.0
+"""Seconds that a command is worth delivering."""
+
+
+class State(StrEnum):
+    """Where a command stands."""
+
+    QUEUED = "queued"
+    """It waits for its node, or for an earlier command to the same target."""
+    SENT = "sent"
+    """It was handed to the transport."""
+    ACKNOWLEDGED = "acknowledged"
+    """The node has it."""
+    APPLIED = "applied"
+    """The node did it."""
+    EXPIRED = "expired"
+    """Its time was up before it was applied."""
+    REFUSED = "refused"
+    """The node, or its protocol, does not take it."""
+    FAILED = "failed"
+    """The node took it and could not do it."""
+    CANCELLED = "cancelled"
+    """It was taken back."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing comes after it."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({State.APPLIED, State.EXPIRED, State.REFUSED, State.FAILED, State.CANCELLED})
+_ORDER = {State.QUEUED: 0, State.SENT: 1, State.ACKNOWLEDGED: 2}
+
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+$")]
+
+
+class CommandRequest(BaseModel):
+    """A command as it is given: by an action, a message, the panel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: _Text = Field(default_factory=lambda: str(uuid.uuid4()))
+    """The giver's; the same command given twice under it is one command."""
+    node: Annotated[str, StringConstraints(pattern=NAME)]
+    target: _Text
+    """The sensor's or actuator's name at the node, or the path of an LwM2M resource: ``light``, ``/3311/0/5851``."""
+    value: (
+        Annotated[float, Field(strict=True, allow_inf_nan=False)] | bool | Annotated[str, Field(max_length=4096)] | None
+    ) = None
+    ttl: float = Field(default=DEFAULT_TTL, gt=0, le=MOST_TTL)
+    """Seconds."""
+    origin: str = Field(default="", max_length=256)
+    """Who gave it, for whoever reads the list."""
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> "CommandRequest":
+        """Read a command.
+
+        Raises:
+            CommandError: it is none; the text names the field and what is allowed.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            where = ".".join(
+                str(part)
+                for part in first["loc"]
+                if not str(part).startswith(("float", "bool", "str", "constr", "function", "none"))
+            )
+            given = f"={first['input']!r}" if where and first["type"] != "missing" else ""
+            raise CommandError(f"{where or 'command'}{given}: {first['msg']}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of a command's state."""
+
+    time: float
+    """Seconds since the epoch."""
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command and how it has fared so far."""
+
+    id: str
+    node: str
+    target: str
+    value: Value
+    created: float
+    expires: float
+    """Seconds since the epoch."""
+    origin: str
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def new(cls, request: CommandRequest, now: float) -> "Command":
+        """Return the queued command of a request."""
+        return cls(
+            request.id,
+            request.node,
+            request.target,
+            request.value,
+            now,
+            now + request.ttl,
+            request.origin,
+            (Step(now, State.QUEUED),),
+        )
+
+    @property
+    def state(self) -> State:
+        """The state it is in."""
+        return self.steps[-1].state
+
+    def follows(self, state: State) -> bool:
+        """Tell whether ``state`` may come next: never backwards, and nothing after an end."""
+        if self.state.is_final:
+            return False
+        return state.is_final or _ORDER[state] > _ORDER[self.state]
+
+    def after(self, step: Step) -> "Command":
+        """Return the command with a further step."""
+        return replace(self, steps=(*self.steps, step))
+
+    def is_same(self, request: CommandRequest) -> bool:
+        """Tell whether a request asks for this command again."""
+        return (self.node, self.target, self.value) == (request.node, request.target, request.value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what lists and actions show."""
+        return {
+            "id": self.id,
+            "node": self.node,
+            "target": self.target,
+            "value": self.value,
+            "state": str(self.state),
+            "reason": self.steps[-1].reason,
+            "created": round(self.created, 3),
+            "expires": round(self.expires, 3),
+            "origin": self.origin,
+            "steps": [
+                {"time": round(step.time, 3), "state": str(step.state), "reason": step.reason} for step in self.steps
+            ],
+        }
+
+    def to_line(self, step: Step, site: str, gateway: str, received: float) -> bytes:
+        """Return a change of state as a line of the lake: a reading of the target, with the command beside it.
+
+        Its sensor is ``command/<target>``, its text the state; ``command``, ``reason`` and ``wanted`` (JSON) come on
+        top of what every reading has.
+        """
+        return orjson.dumps(
+            {
+                "time": step.time,
+                "site": site,
+                "gateway": gateway,
+                "node": self.node,
+                "sensor": f"command/{self.target}",
+                "text": str(step.state),
+                "received": received,
+                "command": self.id,
+                "reason": step.reason,
+                "wanted": orjson.dumps(self.value).decode(),
+            }
+        )

@@ -1,0 +1,19 @@
+"""What the desk refuses."""
+
+from iot_gateway.errors import GatewayError
+
+
+class CommandError(GatewayError):
+    """A command can't be taken, found or cancelled; the text is for whoever gave it."""
+
+
+class CommandConflictError(CommandError):
+    """There is another command of that identifier."""
+
+
+class UnknownCommandError(CommandError):
+    """There is no command of that identifier."""
+
+
+class DeskFullError(CommandError):
+    """So many commands wait for their nodes that no more are taken."""
