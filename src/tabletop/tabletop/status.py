@@ -138,9 +138,10 @@ def _machines(status: Json) -> list[str]:
     return table(header, rows) if rows else []
 
 
-def _storage(status: Json) -> list[str]:
+def storage_rows(storage: Json) -> tuple[Sequence[str], list[list[object]]]:
+    """Return the header and the rows of the table of storage, given in the shape of `juju storage --format json`."""
     rows: list[list[object]] = []
-    for storage_id, body in sorted(section(section(status, "storage"), "storage").items()):
+    for storage_id, body in sorted(section(storage, "storage").items()):
         units = section(section(body, "attachments"), "units")
         for unit, attachment in units.items() or {"": cast("Json", {})}.items():
             rows.append(
@@ -153,7 +154,12 @@ def _storage(status: Json) -> list[str]:
                     _message(body, "status"),
                 ]
             )
-    return table(("Storage unit", "Storage ID", "Type", "Mountpoint", "Status", "Message"), rows) if rows else []
+    return ("Storage unit", "Storage ID", "Type", "Mountpoint", "Status", "Message"), rows
+
+
+def _storage(status: Json) -> list[str]:
+    header, rows = storage_rows(section(status, "storage"))
+    return table(header, rows) if rows else []
 
 
 def _relations(status: Json) -> list[str]:

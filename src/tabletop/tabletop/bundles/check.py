@@ -13,6 +13,8 @@ from tabletop.bundles.placement import Placement, parse
 from tabletop.bundles.problems import Problems
 from tabletop.bundles.source import RawApplication, RawBundle, Value, read
 from tabletop.charmfile import CharmError, CharmFile, OptionValue
+from tabletop.engine.storagespec import directives
+from tabletop.errors import TabletopError
 from tabletop.yamlfile import YamlError, as_list, as_mapping, kind_of, read_text
 
 
@@ -28,6 +30,7 @@ class Application:
     resources: Mapping[str, Path] = field(default_factory=dict[str, Path])
     to: tuple[Placement, ...] = ()
     constraints: Mapping[str, str] = field(default_factory=dict[str, str])
+    storage: Mapping[str, str] = field(default_factory=dict[str, str])
     trust: bool = False
 
     def placement(self, unit: int) -> Placement:
@@ -116,6 +119,7 @@ class _Checker:
                 resources=self._resources(charm, raw),
                 to=to,
                 constraints=wanted,
+                storage=self._storage(charm, raw),
                 trust=trust,
             )
         for number, machine in self._raw.machines.items():
@@ -225,6 +229,16 @@ class _Checker:
                 )
                 continue
             found[name] = path
+        return found
+
+    def _storage(self, charm: CharmFile, raw: RawApplication) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, value in raw.storage.items():
+            found[name] = str(value.value)
+            try:
+                directives(charm, {name: found[name]})
+            except TabletopError as error:
+                self._problems.add(value.where, str(error))
         return found
 
     def _placements(self, name: str, raw: RawApplication) -> tuple[Placement, ...]:

@@ -84,6 +84,7 @@ class Deployment:
             "resources": {name: str(path) for name, path in app.resources.items()},
             "constraints": dict(app.constraints),
             "trust": app.trust,
+            "storage": dict(app.storage),
         }
         if not app.to:
             for _ in range(app.num_units):

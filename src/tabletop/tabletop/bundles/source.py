@@ -46,6 +46,7 @@ class RawApplication:
     keys: dict[str, Value] = field(default_factory=dict[str, Value])
     options: dict[str, Value] = field(default_factory=dict[str, Value])
     resources: dict[str, Value] = field(default_factory=dict[str, Value])
+    storage: dict[str, Value] = field(default_factory=dict[str, Value])
 
 
 @dataclass(slots=True)
@@ -124,7 +125,7 @@ class _Merge:
             if key not in _MAPPINGS:
                 app.keys[key] = Value(value, file.where(*path, key), folder)
                 continue
-            target = {"options": app.options, "resources": app.resources}.get(key, {})
+            target = {"options": app.options, "resources": app.resources, "storage": app.storage}.get(key, {})
             for inner, item in self._mapping(file, (*path, key)).items():
                 target[str(inner)] = Value(item, file.where(*path, key, str(inner)), folder)
 

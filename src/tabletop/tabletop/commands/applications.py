@@ -4,7 +4,7 @@ import argparse
 
 from tabletop.commands import Command, UsageError
 from tabletop.commands.models import confirmed
-from tabletop.commands.options import add_ignored, add_model, placements
+from tabletop.commands.options import add_ignored, add_model, listed, placements
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
@@ -21,7 +21,9 @@ class AddUnit(Command):
         parser.add_argument("application")
         parser.add_argument("-n", "--num-units", type=int, default=1, help="how many (default 1)")
         parser.add_argument("--to", action="append", default=[], metavar="MACHINE[,...]", help="where: 0, or new")
-        add_ignored(parser, {"--attach-storage": "ID"}, why="storage can't be attached to another unit here")
+        parser.add_argument(
+            "--attach-storage", action="append", default=[], metavar="ID[,...]", help="for the new unit"
+        )
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Add them."""
@@ -33,6 +35,7 @@ class AddUnit(Command):
             app=args.application,
             num_units=args.num_units,
             to=placements(args.to),
+            attach=listed(args.attach_storage),
         )
 
 
@@ -49,7 +52,8 @@ class RemoveUnit(Command):
         parser.add_argument("--no-prompt", action="store_true", help="accepted: nothing is asked anyway")
         parser.add_argument("--force", action="store_true", help="don't wait for its last hooks")
         parser.add_argument("--num-units", type=int, help="refused: name the units")
-        add_ignored(parser, {"--destroy-storage": None, "--no-wait": None}, why="a unit's storage goes with it")
+        parser.add_argument("--destroy-storage", action="store_true", help="remove the storage, too; else it is kept")
+        add_ignored(parser, {"--no-wait": None}, why="nothing is waited for")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Remove them, one after another."""
@@ -57,7 +61,7 @@ class RemoveUnit(Command):
             raise UsageError("--num-units is for Kubernetes models; name the units to remove")
         model = session.model(args.model)
         for unit in args.units:
-            session.call("remove_unit", model=model, unit=unit, force=args.force)
+            session.call("remove_unit", model=model, unit=unit, force=args.force, destroy_storage=args.destroy_storage)
             note(f"will remove unit {unit}")
 
 
@@ -73,7 +77,8 @@ class RemoveApplication(Command):
         parser.add_argument("applications", nargs="+", metavar="APPLICATION")
         parser.add_argument("--no-prompt", action="store_true", help="don't ask first")
         parser.add_argument("--force", action="store_true", help="don't wait for its units' last hooks")
-        add_ignored(parser, {"--destroy-storage": None, "--no-wait": None}, why="a unit's storage goes with it")
+        parser.add_argument("--destroy-storage", action="store_true", help="remove the storage, too; else it is kept")
+        add_ignored(parser, {"--no-wait": None}, why="nothing is waited for")
 
     def run(self, session: Session, args: argparse.Namespace) -> int | None:
         """Remove them, one after another."""
@@ -82,7 +87,9 @@ class RemoveApplication(Command):
         if not args.no_prompt and not confirmed(f"This removes {listed} with all units and what is on their machines."):
             return 1
         for app in args.applications:
-            session.call("remove_application", model=model, app=app, force=args.force)
+            session.call(
+                "remove_application", model=model, app=app, force=args.force, destroy_storage=args.destroy_storage
+            )
             note(f"will remove application {app}")
         return None
 

@@ -7,12 +7,22 @@ from typing import Any
 
 from tabletop.charmfile import CharmFile
 from tabletop.commands import Command, UsageError
-from tabletop.commands.options import add_ignored, add_model, app_settings, constraints, placements, resources
+from tabletop.commands.options import (
+    add_ignored,
+    add_model,
+    app_settings,
+    constraints,
+    listed,
+    placements,
+    resources,
+    storage_directives,
+)
 from tabletop.emulation import ARCHITECTURES, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
 
+_OF_A_CHARM = ("config", "resource", "to", "constraints", "num_units", "application", "storage", "attach_storage")
 _NO_STORE = "charms come from files; there is no Charmhub here"
 
 
@@ -22,7 +32,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", action="store_true", help="noted; there are no cloud credentials to be trusted with")
     add_ignored(parser, {"--channel": "CHANNEL", "--revision": "NUMBER"}, why=_NO_STORE)
     add_ignored(parser, {"--base": "BASE", "--series": "SERIES"}, why="machines run this machine's own distribution")
-    add_ignored(parser, {"--storage": "NAME=SIZE"}, why="storage is on the machine's own disk, without a limit")
     add_ignored(parser, {"--force": None}, why="there is nothing to force")
 
 
@@ -52,7 +61,12 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
         parser.add_argument("--dry-run", action="store_true", help="check a bundle, deploy nothing")
         _add_common(parser)
         parser.add_argument("--bind", default="", metavar="SPACE | ENDPOINT=SPACE...", help="alpha is the one space")
-        add_ignored(parser, {"--attach-storage": "ID"}, why="storage can't be attached to another unit here")
+        parser.add_argument(
+            "--storage", action="append", default=[], metavar="NAME=COUNT,SIZE", help="what a unit gets"
+        )
+        parser.add_argument(
+            "--attach-storage", action="append", default=[], metavar="ID[,...]", help="for the new unit"
+        )
         add_ignored(parser, {"--map-machines": "MAP"}, why="machines are found by the units on them")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
@@ -92,12 +106,23 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
             to=to,
             constraints=wanted,
             trust=args.trust,
+            storage=storage_directives(args.storage),
+            attach=listed(args.attach_storage),
         )
 
     def _bundle(self, session: Session, args: argparse.Namespace, path: Path) -> None:
         from tabletop.bundles import Deployment, plan
 
-        for option in ("config", "resource", "to", "constraints", "num_units", "application"):
+        for option in (
+            "config",
+            "resource",
+            "to",
+            "constraints",
+            "num_units",
+            "application",
+            "storage",
+            "attach_storage",
+        ):
             if getattr(args, option):
                 raise UsageError(f"--{option.replace('_', '-')} is for a charm; a bundle says it itself, or an overlay")
         checked = plan(path, [overlay.absolute() for overlay in args.overlay])
@@ -147,6 +172,7 @@ class Refresh(Command):
         parser.add_argument("application")
         parser.add_argument("--path", type=Path, help="a .charm or a charm's folder")
         _add_common(parser)
+        add_ignored(parser, {"--storage": "NAME=SIZE"}, why="units keep the storage they have; see add-storage")
         add_ignored(parser, {"--force-base": None, "--force-units": None}, why="there is nothing to force")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:

@@ -72,6 +72,16 @@ def constraints(texts: Iterable[str]) -> dict[str, str]:
     return dict(pair(word) for text in texts for word in text.split())
 
 
+def storage_directives(texts: Iterable[str]) -> dict[str, str]:
+    """Read storage directives, `name` or `name=count,size`."""
+    return dict(pair(text if "=" in text else f"{text}=1") for text in texts)
+
+
+def listed(texts: Iterable[str]) -> list[str]:
+    """Read lists with commas into one."""
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+
+
 def placements(texts: Iterable[str]) -> list[str]:
     """Read --to, a list with commas, into placements that tabletop has.
 

@@ -73,7 +73,6 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("disable-command", "enable-command", "disabled-commands"), _NO_BLOCKS),
     **dict.fromkeys(("debug-hooks", "debug-hook", "debug-code"), _NO_DEBUG),
     **dict.fromkeys(("add-k8s", "update-k8s", "remove-k8s", "scale-application"), _NO_KUBERNETES),
-    **dict.fromkeys(("storage", "show-storage"), "'tabletop status --storage' shows what there is"),
     "resources": "'tabletop exec --unit UNIT -- resource-get NAME' says where a unit has one",
     "export-bundle": "'tabletop status --format yaml' shows what a bundle would say",
     "diff-bundle": "'tabletop deploy BUNDLE' names options that differ, and adds only what is missing",

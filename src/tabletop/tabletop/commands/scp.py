@@ -68,6 +68,8 @@ user's home. Options of scp other than -r have no effect. Names that end in / or
         add_model(parser)
         add_ignored(parser, {"--no-host-key-checks": None, "--proxy": None}, why="there is no ssh in between")
         add_ignored(parser, {"--container": "NAME"}, why="it is for Kubernetes models")
+        parser.add_argument("-r", dest="recursive", action="store_true", help="folders with all that is in them")
+        add_ignored(parser, dict.fromkeys(("-C", "-p", "-q", "-v")), why="there is no scp in between")
         parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[-r] [[USER@]UNIT:]PATH... [[USER@]UNIT:]PATH")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
@@ -78,7 +80,9 @@ user's home. Options of scp other than -r have no effect. Names that end in / or
         if len(paths) < 2:
             raise UsageError("expected one source or several, and a destination")
         model = session.model(args.model)
-        recursive = any(flag.startswith("-") and not flag.startswith("--") and "r" in flag for flag in flags)
+        recursive: bool = args.recursive or any(
+            flag.startswith("-") and not flag.startswith("--") and "r" in flag for flag in flags
+        )
         *sources, destination = [_place(session, model, path) for path in paths]
         if len(sources) > 1 and not destination.is_folder():
             raise TabletopError(f"{paths[-1]} isn't a folder; several files can only go into one")

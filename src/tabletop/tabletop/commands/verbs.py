@@ -47,6 +47,12 @@ JUJU: Mapping[str, Verb] = {
     "remove-machine": Verb("machines", "RemoveMachine", "Remove machines"),
     "machines": Verb("machines", "ListMachines", "List the machines"),
     "show-machine": Verb("machines", "ShowMachine", "Show machines"),
+    "storage": Verb("storage", "ListStorage", "List the storage"),
+    "show-storage": Verb("storage", "ShowStorage", "Show pieces of storage"),
+    "add-storage": Verb("storage", "AddStorage", "Give a unit more storage"),
+    "attach-storage": Verb("storage", "AttachStorage", "Attach storage that is detached to a unit"),
+    "detach-storage": Verb("storage", "DetachStorage", "Detach storage from its unit, and keep it"),
+    "remove-storage": Verb("storage", "RemoveStorage", "Remove storage with what is on it"),
     "run": Verb("run", "Run", "Run an action on units, and wait for it"),
     "actions": Verb("actions", "Actions", "List an application's actions"),
     "show-action": Verb("actions", "ShowAction", "Show an action with its parameters"),
@@ -84,6 +90,7 @@ ALIASES: Mapping[str, str] = {
     "list-machines": "machines",
     "list-operations": "operations",
     "list-secrets": "secrets",
+    "list-storage": "storage",
     "show-status": "status",
 }
 """Other names, of Juju's, for some."""

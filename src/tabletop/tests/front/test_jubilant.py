@@ -128,6 +128,7 @@ def test_deploy_of_a_packed_charm(juju, daemon, packed, tmp_path):
         channel="latest/edge",
         force=True,
         storage={"data": "1G"},
+        attach_storage=["data/0", "data/1"],
         bind="alpha",
         revision=3,
     )
@@ -142,6 +143,8 @@ def test_deploy_of_a_packed_charm(juju, daemon, packed, tmp_path):
         "to": ["0", "new"],
         "constraints": {"mem": "8G", "cores": "4"},
         "trust": True,
+        "storage": {"data": "1G"},
+        "attach": ["data/0", "data/1"],
     }
 
 
@@ -200,7 +203,7 @@ def test_a_wrong_bundle_deploys_nothing(juju, daemon, tmp_path):
 def test_applications(juju, daemon):
     juju.integrate("a:x", "b")
     juju.remove_relation("a:x", "b:y", force=True)
-    juju.add_unit("a", num_units=2, to=["0", "new"])
+    juju.add_unit("a", num_units=2, to=["0", "new"], attach_storage="data/0")
     juju.remove_unit("a/0", "a/1", force=True)
     juju.remove_application("a", "b", destroy_storage=True)
     juju.trust("a", remove=True)
@@ -208,11 +211,11 @@ def test_applications(juju, daemon):
     assert daemon.calls == [
         ("integrate", {"model": "m", "a": "a:x", "b": "b"}),
         ("remove_relation", {"model": "m", "a": "a:x", "b": "b:y"}),
-        ("add_unit", {"model": "m", "app": "a", "num_units": 2, "to": ["0", "new"]}),
-        ("remove_unit", {"model": "m", "unit": "a/0", "force": True}),
-        ("remove_unit", {"model": "m", "unit": "a/1", "force": True}),
-        ("remove_application", {"model": "m", "app": "a", "force": False}),
-        ("remove_application", {"model": "m", "app": "b", "force": False}),
+        ("add_unit", {"model": "m", "app": "a", "num_units": 2, "to": ["0", "new"], "attach": ["data/0"]}),
+        ("remove_unit", {"model": "m", "unit": "a/0", "force": True, "destroy_storage": False}),
+        ("remove_unit", {"model": "m", "unit": "a/1", "force": True, "destroy_storage": False}),
+        ("remove_application", {"model": "m", "app": "a", "force": False, "destroy_storage": True}),
+        ("remove_application", {"model": "m", "app": "b", "force": False, "destroy_storage": True}),
         ("trust", {"model": "m", "app": "a", "trust": False}),
         ("resolved", {"model": "m", "unit": "a/0", "no_retry": False}),
     ]

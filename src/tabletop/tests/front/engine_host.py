@@ -1,0 +1,92 @@
+"""A tabletop with the real daemon and engine on machines that are folders of this host, and charms for it."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jubilant
+import yaml
+
+TESTS = Path(__file__).parent.parent
+BINARY = Path(sys.executable).parent / "tabletop"
+_DAEMON = TESTS / "engine/host_daemon.py"
+_PATIENCE_S = 60.0
+_METADATA = ("name", "summary", "description", "provides", "requires", "peers", "resources", "subordinate", "storage")
+
+
+@contextmanager
+def tabletop_on_host() -> Generator[Path]:
+    """Run a daemon of its own; return the folder it lives in. Clients find it by the environment."""
+    # A socket's address has at most 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="tt-", dir="/var/tmp"))
+    places = {f"TABLETOP_{name}": str(directory / name.lower()) for name in ("STATE", "CACHE", "RUN")}
+    before = {name: os.environ.get(name) for name in (*places, "JUJU_MODEL")}
+    os.environ.update(places)
+    os.environ.pop("JUJU_MODEL", None)
+    log = (directory / "daemon.log").open("wb")
+    process = subprocess.Popen([sys.executable, str(_DAEMON)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + _PATIENCE_S
+        while subprocess.run([BINARY, "daemon", "status"], capture_output=True, check=False).returncode:
+            assert process.poll() is None, (directory / "daemon.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield directory
+        models = yaml.safe_load(tabletop("models", "--format", "yaml").stdout)["models"]
+        for model in models:
+            assert tabletop("destroy-model", model["short-name"], "--no-prompt").returncode == 0
+    finally:
+        process.terminate()
+        process.wait(_PATIENCE_S)
+        log.close()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(directory)
+
+
+def tabletop(*words: object, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [str(word) for word in (BINARY, *words)], input=stdin, text=True, capture_output=True, check=False
+    )
+
+
+def ops_charm(folder: Path, target: Path, changes: dict[str, Any] | None = None) -> Path:
+    """Pack a charm on ops so that it runs with the tests' own Python.
+
+    Args:
+        folder: the charm's.
+        target: the file to write.
+        changes: laid over the top of its charmcraft.yaml.
+    """
+    data: dict[str, Any] = {**yaml.safe_load((folder / "charmcraft.yaml").read_text()), **(changes or {})}
+    files = {
+        "metadata.yaml": yaml.safe_dump({key: data[key] for key in _METADATA if key in data}),
+        "config.yaml": yaml.safe_dump(data.get("config") or {}),
+        "actions.yaml": yaml.safe_dump(data.get("actions") or {}),
+        "src/charm.py": (folder / "src/charm.py").read_text(),
+    }
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        dispatch = zipfile.ZipInfo("dispatch")
+        dispatch.external_attr = (stat.S_IFREG | 0o755) << 16
+        archive.writestr(dispatch, f"#!/bin/sh\nexec {sys.executable} ./src/charm.py\n")
+    return target
+
+
+def settled(status: jubilant.Status) -> bool:
+    """Tell whether all is active and nothing is left to do."""
+    return jubilant.all_active(status) and jubilant.all_agents_idle(status)
