@@ -43,6 +43,11 @@ lint unit juju-static charmcraft functional model: ## Run one part of the tests
 	@tools/setup dev
 	@.venv/bin/tox run -e $@
 
+.PHONY: bench-tabletop
+bench-tabletop: ## Measure tabletop's hooks, hook tools and settling on real machines (as root); the last line is JSON
+	@tools/setup dev
+	@$(PYTHON) benchmarks/tabletop.py
+
 .PHONY: bench-relay
 bench-relay: ## Measure the gateway's relay against real brokers; the last line is JSON
 	@tools/setup dev

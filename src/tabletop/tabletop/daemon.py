@@ -19,6 +19,7 @@ from tabletop.engine.model import Machines, Settings
 from tabletop.engine.rpc import ApiServer
 from tabletop.errors import TabletopError
 from tabletop.hostcheck import check_control_groups, check_directories, check_rights
+from tabletop.image_store import register
 from tabletop.machine import Machines as Containers
 from tabletop.paths import Paths
 from tabletop.settings import image_packages
@@ -48,6 +49,7 @@ def main() -> int:
         check_rights()
         check_directories(paths)
         check_control_groups()
+        register(paths)
     except TabletopError as error:
         logger.error("%s%s", REFUSAL_MARK, error)
         return REFUSED

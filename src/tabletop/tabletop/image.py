@@ -18,6 +18,7 @@ from tabletop.recipe import Recipe
 
 BYTES_NEEDED = 1_500_000_000
 """Free space that a build needs, its downloads and a margin included; the image alone is 0.4 GB."""
+_VITAL = ("usr/lib/os-release", "usr/lib/systemd/systemd", "usr/bin/dash", "var/lib/dpkg/status")
 _MAX_AGE = datetime.timedelta(days=14)
 """An older image is made anew: its package lists name versions that the archive may have dropped."""
 
@@ -44,12 +45,17 @@ def images_directory(paths: Paths) -> Path:
 
 def find_image(paths: Paths, recipe: Recipe, today: datetime.date | None = None) -> Image | None:
     """The newest cached image of a recipe, if one is there and is not too old."""
-    newest = max(images_directory(paths).glob(f"{recipe.kind}-{recipe.key}-????????"), default=None)
+    newest = max(filter(is_whole, images_directory(paths).glob(f"{recipe.kind}-{recipe.key}-????????")), default=None)
     if newest is None:
         return None
     built = datetime.datetime.strptime(newest.name[-8:], "%Y%m%d").replace(tzinfo=datetime.UTC).date()
     now = today or datetime.datetime.now(datetime.UTC).date()
     return None if now - built > _MAX_AGE else Image(newest, recipe.kind)
+
+
+def is_whole(image: Path) -> bool:
+    """Whether an image has what a machine can't begin without; it is built whole, but someone may have spoilt it."""
+    return all((image / part).is_file() for part in _VITAL)
 
 
 def ensure_image(
@@ -100,6 +106,9 @@ def _build(paths: Paths, recipe: Recipe, progress: Progress, lock: int) -> Image
         progress("Base image: configuring")
         furnish(root, recipe)
         final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            progress(f"Base image: {final.name} was damaged, and is replaced")
+            final.rename(partial / "damaged")
         root.rename(final)
     finally:
         remove_tree(partial)

@@ -18,7 +18,7 @@ from tabletop.cgroups import Hierarchies
 from tabletop.emulation import ensure_emulation, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.hosts_file import resolv_conf_of_host, write_inside, write_machines
-from tabletop.image import Image, ensure_image, images_directory
+from tabletop.image import Image, ensure_image, images_directory, is_whole
 from tabletop.image_content import PACKAGES_MOUNT
 from tabletop.limits import raise_limits
 from tabletop.locks import locked
@@ -275,8 +275,11 @@ class Machines(RunningMachines):
             with locked(self._paths.locks / f"mount-{name}"):
                 if not is_mounted(root):
                     lower = images_directory(self._paths) / machine.image
-                    if not lower.is_dir():
-                        raise TabletopError(f"The base image of machine {name} is gone: {lower}. Destroy the machine.")
+                    if not is_whole(lower):
+                        raise TabletopError(
+                            f"The base image of machine {name} is gone or damaged: {lower}. Destroy the machine, "
+                            f"and `tabletop bootstrap` builds an image for others."
+                        )
                     mount_overlay(root, lower=lower, upper=directory / "upper", work=directory / "work")
         return root
 

@@ -7,6 +7,7 @@ import subprocess
 from tabletop.client import root_needed
 from tabletop.codehash import code_hash
 from tabletop.commands import Command
+from tabletop.commands.images import tell_pruned
 from tabletop.commands.models import confirmed
 from tabletop.commands.options import add_ignored
 from tabletop.emulation import ARCHITECTURES
@@ -87,6 +88,7 @@ the sake of its clients: the cloud is this machine, whatever it is called, and t
         from tabletop import emulation
         from tabletop.host import PACKAGES, firewall_advice, missing_packages, preflight
         from tabletop.image import ensure_image
+        from tabletop.image_store import register
         from tabletop.settings import image_packages, remember_image_packages
 
         foreign = [arch for arch in dict.fromkeys(args.arch) if emulation.is_emulated(arch)]
@@ -104,6 +106,8 @@ the sake of its clients: the cloud is this machine, whatever it is called, and t
         for arch in foreign:
             emulation.ensure_emulation(arch, note)
             note(f"base image {ensure_image(session.paths, architecture=arch, progress=note).name}")
+        register(session.paths)
+        tell_pruned(session)
         advice = firewall_advice(session.paths)
         if advice:
             note(f"WARNING {advice}")
@@ -130,6 +134,8 @@ class Destroy(Command):
         lock = session.paths.coming_and_going
         with locked(lock, _tell_waiting):
             removed = self._remove(session)
+            if removed:
+                tell_pruned(session)
             lock.unlink()
         for line in removed:
             note(f"removed {line}")

@@ -18,6 +18,7 @@ OWN: Mapping[str, Verb] = {
     "destroy": Verb("host", "Destroy", "Remove everything tabletop made: models, machines, network, rules"),
     "daemon": Verb("host", "Daemon", "Start or stop the daemon, or say how it is"),
     "pack": Verb("pack", "Pack", "Pack a charm's folder into a .charm"),
+    "images": Verb("images", "Images", "List the base images in the cache, or remove the unused ones"),
     "lint": Verb("lint", "Lint", "Check bundles and charms, without a daemon"),
     "addresses": Verb("status", "Addresses", "List the units with their addresses and open ports"),
 }

@@ -24,6 +24,7 @@ def host(home, monkeypatch) -> SimpleNamespace:
         advice=None,
         removed=["machine m-0", "bridge tabletop"],
         started=True,
+        pruned=[],
     )
 
     def missing_packages(packages):
@@ -42,6 +43,7 @@ def host(home, monkeypatch) -> SimpleNamespace:
         return SimpleNamespace(name=f"image-{architecture or 1}")
 
     monkeypatch.setattr("tabletop.image.ensure_image", ensure_image)
+    monkeypatch.setattr("tabletop.image_store.prune_images", lambda paths: done.pruned)
     monkeypatch.setattr("tabletop.client.Client.start", lambda self: done.started)
     return done
 
@@ -101,6 +103,16 @@ def test_bootstrap_installs_what_is_missing(run, host, apt):
     ]
     (apt / "fail").touch()
     assert run("bootstrap")[2].endswith("ERROR apt-get update failed: E: broken\n")
+
+
+def test_images_that_nothing_uses_are_removed(run, host, home):
+    host.pruned = [("bookworm-amd64-0123456789ab-20260101", 412_000_000)]
+    for words in (["bootstrap"], ["destroy", "-y"], ["images", "--prune"]):
+        _, out, err = run(*words)
+        assert out == ""
+        assert "removed base image bookworm-amd64-0123456789ab-20260101, which nothing uses: 412 MB\n" in err
+    host.removed, host.pruned = [], []
+    assert run("destroy", "-y")[2] == "there was nothing to remove\n"
 
 
 @pytest.mark.parametrize("words", [["bootstrap"], ["destroy", "--no-prompt"]])

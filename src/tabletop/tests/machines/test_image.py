@@ -14,6 +14,14 @@ from tabletop.recipe import Recipe
 
 RECIPE = Recipe("debian", "bookworm", "amd64", ("systemd",), "Types: deb\n")
 TODAY = datetime.date(2026, 11, 24)
+VITAL = ("usr/lib/os-release", "usr/lib/systemd/systemd", "usr/bin/dash", "var/lib/dpkg/status")
+
+
+def make_image(path: Path) -> Path:
+    for part in VITAL:
+        (path / part).parent.mkdir(parents=True, exist_ok=True)
+        (path / part).touch()
+    return path
 
 
 def test_only_a_finished_recent_image_counts(tmp_path: Path) -> None:
@@ -21,14 +29,16 @@ def test_only_a_finished_recent_image_counts(tmp_path: Path) -> None:
     assert find_image(paths, RECIPE, TODAY) is None
     (paths.cache / "partial/root").mkdir(parents=True)
     assert find_image(paths, RECIPE, TODAY) is None
-    old = images_directory(paths) / f"bookworm-amd64-{RECIPE.key}-20261101"
-    old.mkdir(parents=True)
+    make_image(images_directory(paths) / f"bookworm-amd64-{RECIPE.key}-20261101")
     assert find_image(paths, RECIPE, TODAY) is None
-    new = images_directory(paths) / f"bookworm-amd64-{RECIPE.key}-20261120"
-    new.mkdir()
+    new = make_image(images_directory(paths) / f"bookworm-amd64-{RECIPE.key}-20261120")
     found = find_image(paths, RECIPE, TODAY)
     assert found is not None
     assert (found.path, found.name, found.kind) == (new, new.name, "bookworm-amd64")
+    for part in VITAL:
+        (new / part).rename(tmp_path / "aside")
+        assert find_image(paths, RECIPE, TODAY) is None, "a damaged one doesn't count"
+        (tmp_path / "aside").rename(new / part)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -69,6 +79,6 @@ def test_a_build_under_way_is_waited_for(tmp_path: Path, monkeypatch: pytest.Mon
         other = threading.Thread(target=ensure_image, args=(paths,), kwargs={"progress": say})
         other.start()
         assert waiting.wait(10)
-        final.mkdir(parents=True)
+        make_image(final)
     other.join(10)
     assert said == ["Base image: waiting for a build under way"]
