@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from tabletop.engine import relations, removal, storage, subordinates, tasks, transaction
+from tabletop.engine import relations, removal, snapshot, storage, subordinates, tasks, transaction
 from tabletop.engine.faults import StateError
 from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.layout import agent_directory, lay_out_charm
@@ -107,6 +107,7 @@ class UnitAgent(threading.Thread):
             machine = store.one("SELECT name, address FROM machine WHERE number = ?", row["machine"])
             if machine is None:
                 return
+            event = snapshot.renewed(model, row, event)
             fresh: list[str] = []
             if event.kind == "relation-created":
                 relations.enter_scopes(model, self.unit, machine["address"])

@@ -120,7 +120,6 @@ def set_config(model: Model, app: str, values: Mapping[str, Any], reset: Sequenc
     with model.store.write():
         row = model.application(app)
         charm = model.charm(row["charm"])
-        before = model.config(app)
         wanted = dict(values)
         trust = wanted.pop("trust", None)
         checked = _check_options(charm, wanted)
@@ -129,8 +128,6 @@ def set_config(model: Model, app: str, values: Mapping[str, Any], reset: Sequenc
         model.store.execute("UPDATE application SET config = ? WHERE name = ?", json.dumps({**kept, **checked}), app)
         if trust is not None:
             set_trust(model, app, trust=str(trust).lower() == "true")
-        if model.config(app) != before:
-            model.store.execute("UPDATE application SET config_version = config_version + 1 WHERE name = ?", app)
 
 
 def set_trust(model: Model, app: str, *, trust: bool) -> None:

@@ -382,7 +382,7 @@ class Controller:
             if operation is None or operation.state != "failed":
                 raise TabletopError(f'unit "{row["name"]}" is not in an error state')
             if no_retry:
-                transaction.acknowledge(found, row["name"], operation.event)
+                transaction.skip(found, row, operation.event)
                 return
             again = Operation(operation.event, "failed", operation.attempts, 0.0)
             found.store.execute("UPDATE unit SET op = ? WHERE name = ?", again.to_json(), row["name"])

@@ -126,13 +126,16 @@ class HookContext:
         return int(number), relation
 
     def members(self, relation_id: int) -> list[str]:
-        """Return the remote units of a relation that the unit has been told of."""
+        """Return the remote units of a relation that the unit has been told of, or is by this hook."""
         told = self.local.relations.get(relation_id)
-        if told is None:
-            return []
+        units = set(told.members) if told else set[str]()
         event = self.event
-        gone = event.remote_unit if event and event.kind == "relation-departed" else ""
-        return sorted((unit for unit in told.members if unit != gone), key=unit_key)
+        if event and event.relation_id == relation_id and event.remote_unit:
+            if event.kind == "relation-departed":
+                units.discard(event.remote_unit)
+            else:
+                units.add(event.remote_unit)
+        return sorted(units, key=unit_key)
 
     def databag(self, relation_id: int, entity: str) -> dict[str, str] | None:
         """Return a databag: with this hook's own writes if it has any, else as it was when first looked at."""

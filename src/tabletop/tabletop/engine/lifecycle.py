@@ -3,11 +3,18 @@
 The agent compares what the unit has been told (`Local`, kept with the unit) with what there is to tell (`Remote`,
 read from the model), delivers the first difference, and acknowledges it once the hook has succeeded. So a change that
 comes twice before it is delivered is delivered once, and nothing is lost when the process dies.
+
+The order is that of Juju's uniter (juju/juju, `internal/worker/uniter`: `resolver.go`, and the resolvers that it asks
+one after the other).
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+_NEVER = -1
+_OWED = -2
+"""Of a configuration: upgrade-charm has run, and config-changed is to follow before anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,11 @@ class Local:
 
     installed: bool = False
     started: bool = False
+    stopped: bool = False
     removed: bool = False
     leader: bool = False
     charm: int = -1
-    config: int = -1
+    config: int = _NEVER
     boot: int = -1
     storage: tuple[str, ...] = ()
     relations: Mapping[int, LocalRelation] = field(default_factory=dict[int, LocalRelation])
@@ -78,11 +86,16 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRelation:
-    """A relation as it stands: the units on the other side and the versions of their databags."""
+    """A relation as it stands: the units on the other side and the versions of their databags.
+
+    `entered` says that the unit itself is in it: that comes with the first relation-created, for all relations at once.
+    """
 
     endpoint: str
     remote_app: str
     dying: bool = False
+    peer: bool = False
+    entered: bool = False
     members: Mapping[str, int] = field(default_factory=dict[str, int])
     app_version: int = 0
 
@@ -105,35 +118,49 @@ class Remote:
 
 def next_event(local: Local, remote: Remote) -> Event | None:
     """Return the next event of a unit, or None if it has been told everything."""
+    queued = _queued_event(local, remote)
+    if queued is not None:
+        return queued
     if remote.dying:
         return _teardown_event(local, remote)
-    for storage_id in remote.storage:
-        if storage_id not in local.storage:
-            return Event("storage-attached", storage_id=storage_id)
+    attached = next((one for one in remote.storage if one not in local.storage), None)
     if not local.installed:
+        if attached is not None:
+            return Event("storage-attached", storage_id=attached)
         return Event("install", version=remote.charm)
     for relation_id, relation in sorted(remote.relations.items()):
         if relation_id not in local.relations and not relation.dying:
             return _relation_event("relation-created", relation_id, relation)
     if remote.leader and not local.leader:
         return Event("leader-elected")
+    if remote.secret_events:
+        return remote.secret_events[0]
+    if attached is not None:
+        return Event("storage-attached", storage_id=attached)
     if local.charm != remote.charm:
         return Event("upgrade-charm", version=remote.charm)
     if local.config != remote.config:
         return Event("config-changed", version=remote.config)
-    if not local.started or local.boot != remote.boot:
-        return Event("start", version=remote.boot)
     event = _next_of_relations(local, remote)
     if event is not None:
         return event
-    if remote.secret_events:
-        return remote.secret_events[0]
     return Event("update-status") if remote.update_status_due else None
+
+
+def _queued_event(local: Local, remote: Remote) -> Event | None:
+    """Return what follows the event before it without fail, even if the unit is to go: the rest of a pair, a boot."""
+    if local.config == _OWED:
+        return Event("config-changed", version=remote.config)
+    if local.installed and not local.started and local.config != _NEVER:
+        return Event("start", version=remote.boot)
+    if local.started and not local.stopped and local.boot != remote.boot:
+        return Event("start", version=remote.boot)
+    return None
 
 
 def is_dead(local: Local, remote: Remote) -> bool:
     """Tell whether a unit that is being removed has nothing left to do."""
-    return remote.dying and _teardown_event(local, remote) is None
+    return remote.dying and next_event(local, remote) is None
 
 
 def acknowledge(local: Local, event: Event) -> Local:
@@ -148,13 +175,13 @@ def acknowledge(local: Local, event: Event) -> Local:
         case "leader-elected":
             return replace(local, leader=True)
         case "upgrade-charm":
-            return replace(local, charm=event.version, config=-1)
+            return replace(local, charm=event.version, config=_OWED)
         case "config-changed":
             return replace(local, config=event.version)
         case "start":
             return replace(local, started=True, boot=event.version)
         case "stop":
-            return replace(local, started=False)
+            return replace(local, stopped=True)
         case "remove":
             return replace(local, removed=True)
         case _ if event.relation_id is not None:
@@ -189,30 +216,39 @@ def _acknowledge_relation(local: Local, event: Event, relation_id: int) -> Local
 
 
 def _teardown_event(local: Local, remote: Remote) -> Event | None:
-    for relation_id, told in sorted(local.relations.items()):
-        relation = remote.relations.get(relation_id)
-        if relation is not None:
-            return _break_event(relation_id, told, relation, remote.unit)
-    if local.storage and local.installed:
+    if local.storage:
         return Event("storage-detaching", storage_id=local.storage[0])
-    if local.started:
+    for relation_id, relation in sorted(remote.relations.items()):
+        told = _told(local, relation_id, relation)
+        event = None if told is None else _break_event(relation_id, told, relation, remote.unit)
+        if event is not None:
+            return event
+    if local.started and not local.stopped:
         return Event("stop")
     if local.installed and not local.removed:
         return Event("remove")
     return None
 
 
-def _break_event(relation_id: int, told: LocalRelation, relation: RemoteRelation, departing: str) -> Event:
+def _told(local: Local, relation_id: int, relation: RemoteRelation) -> LocalRelation | None:
+    """Return what a unit has been told of a relation; one that it has entered breaks even if it was told nothing."""
+    return local.relations.get(relation_id, LocalRelation() if relation.entered else None)
+
+
+def _break_event(relation_id: int, told: LocalRelation, relation: RemoteRelation, departing: str) -> Event | None:
+    if told.changed_pending:
+        return _changed_event(relation_id, relation, told.changed_pending)
     for member in sorted(told.members, key=unit_key):
         return _relation_event(
             "relation-departed", relation_id, relation, remote_unit=member, departing_unit=departing or member
         )
-    return _relation_event("relation-broken", relation_id, relation)
+    # Peers are left without a word.
+    return None if relation.peer else _relation_event("relation-broken", relation_id, relation)
 
 
 def _next_of_relations(local: Local, remote: Remote) -> Event | None:
     for relation_id, relation in sorted(remote.relations.items()):
-        told = local.relations.get(relation_id)
+        told = _told(local, relation_id, relation) if relation.dying else local.relations.get(relation_id)
         if told is None:
             continue
         event = _next_of_relation(relation_id, told, relation)
@@ -222,18 +258,18 @@ def _next_of_relations(local: Local, remote: Remote) -> Event | None:
 
 
 def _next_of_relation(relation_id: int, told: LocalRelation, relation: RemoteRelation) -> Event | None:
-    pending = told.changed_pending
-    if pending and pending in relation.members:
-        return _changed_event(relation_id, relation, pending)
+    if told.changed_pending:
+        # It always follows relation-joined, if the unit there has gone meanwhile too.
+        return _changed_event(relation_id, relation, told.changed_pending)
     if relation.dying:
         return _break_event(relation_id, told, relation, "")
-    if relation.app_version != told.app_version:
-        return _relation_event("relation-changed", relation_id, relation, version=relation.app_version)
     for member in sorted(told.members, key=unit_key):
         if member not in relation.members:
             return _relation_event(
                 "relation-departed", relation_id, relation, remote_unit=member, departing_unit=member
             )
+    if relation.app_version != told.app_version:
+        return _relation_event("relation-changed", relation_id, relation, version=relation.app_version)
     for member in sorted(relation.members, key=unit_key):
         if member not in told.members:
             return _relation_event("relation-joined", relation_id, relation, remote_unit=member)
@@ -245,7 +281,7 @@ def _next_of_relation(relation_id: int, told: LocalRelation, relation: RemoteRel
 
 def _changed_event(relation_id: int, relation: RemoteRelation, member: str) -> Event:
     return _relation_event(
-        "relation-changed", relation_id, relation, remote_unit=member, version=relation.members[member]
+        "relation-changed", relation_id, relation, remote_unit=member, version=relation.members.get(member, 0)
     )
 
 

@@ -154,6 +154,14 @@ def read_databag(model: Model, relation_id: int, entity: str) -> dict[str, str] 
     return None if text is None else json.loads(text)
 
 
+def databag_version(model: Model, relation_id: int, entity: str) -> int:
+    """Return the version of a databag, 0 if there is none."""
+    found: int | None = model.store.value(
+        "SELECT version FROM databag WHERE relation = ? AND entity = ?", relation_id, entity
+    )
+    return found or 0
+
+
 def write_databag(model: Model, relation_id: int, entity: str, data: Mapping[str, str]) -> int:
     """Commit a databag and return its version, which grows only if something changed; inside `write`."""
     row = model.store.one("SELECT version, data FROM databag WHERE relation = ? AND entity = ?", relation_id, entity)

@@ -20,7 +20,6 @@ CREATE TABLE application (
     charm_rev INTEGER NOT NULL DEFAULT 0,
     charm_version INTEGER NOT NULL DEFAULT 0, -- counts refreshes and new resources
     config TEXT NOT NULL DEFAULT '{}',      -- options that were set; the rest have their defaults
-    config_version INTEGER NOT NULL DEFAULT 0,
     trust INTEGER NOT NULL DEFAULT 0,
     constraints TEXT NOT NULL DEFAULT '{}',
     life TEXT NOT NULL DEFAULT 'alive',

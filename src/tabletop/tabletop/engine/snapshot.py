@@ -1,13 +1,15 @@
 """Reads from a model what there is to tell a unit."""
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tabletop.engine import secrets, subordinates
+from tabletop.engine import relations, secrets, subordinates
 from tabletop.engine.durations import parse_duration
-from tabletop.engine.lifecycle import Local, Remote, RemoteRelation
+from tabletop.engine.lifecycle import Event, Local, Remote, RemoteRelation
 from tabletop.engine.model import Model
 from tabletop.errors import TabletopError
 
@@ -44,7 +46,7 @@ def remote_state(model: Model, unit: Any) -> Remote:
         dying=unit["life"] != "alive",
         leader=model.leader(unit["application"]) == unit["name"],
         charm=application["charm_version"],
-        config=application["config_version"],
+        config=config_mark(model, application),
         boot=boots,
         storage=storage,
         relations=relations_of(model, unit),
@@ -53,13 +55,39 @@ def remote_state(model: Model, unit: Any) -> Remote:
     )
 
 
+def config_mark(model: Model, application: Any) -> int:
+    """Return a number that stands for what config-changed tells of an application (its row).
+
+    It is made of the values, as in Juju: an option that has been set and set back is no news.
+    """
+    values = json.dumps([model.config(application["name"]), application["trust"]], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(values.encode()).digest()[:6])
+
+
+def renewed(model: Model, unit: Any, event: Event) -> Event:
+    """Return an event of a unit (its row) with what its hook, if it runs now, tells: of an event that waited, more."""
+    application = model.application(unit["application"])
+    match event.kind:
+        case "config-changed":
+            return replace(event, version=config_mark(model, application))
+        case "install" | "upgrade-charm":
+            return replace(event, version=application["charm_version"])
+        case "start":
+            boots: int = model.store.value("SELECT boots FROM machine WHERE number = ?", unit["machine"])
+            return replace(event, version=boots)
+        case _:
+            return event
+
+
 def relations_of(model: Model, unit: Any) -> dict[int, RemoteRelation]:
     """Return a unit's relations, with their members as the unit is to see them."""
     rows = model.store.all(
-        "SELECT mine.relation, mine.name, relation.life, relation.scope, mine.role, other.application AS remote"
+        "SELECT mine.relation, mine.name, relation.life, relation.scope, mine.role, other.application AS remote,"
+        " EXISTS (SELECT 1 FROM scope WHERE scope.relation = mine.relation AND scope.unit = ?) AS entered"
         " FROM endpoint AS mine JOIN relation ON relation.id = mine.relation"
         " LEFT JOIN endpoint AS other ON other.relation = mine.relation AND other.application != mine.application"
         " WHERE mine.application = ?",
+        unit["name"],
         unit["application"],
     )
     found: dict[int, RemoteRelation] = {}
@@ -78,15 +106,14 @@ def relations_of(model: Model, unit: Any) -> dict[int, RemoteRelation]:
             row["scope"],
             subordinates.group(unit),
         )
-        app_version = model.store.value(
-            "SELECT version FROM databag WHERE relation = ? AND entity = ?", row["relation"], remote_app
-        )
         found[row["relation"]] = RemoteRelation(
             endpoint=row["name"],
             remote_app=remote_app,
             dying=row["life"] != "alive",
+            peer=row["role"] == "peer",
+            entered=bool(row["entered"]),
             members={one["unit"]: one["version"] for one in versions},
-            app_version=app_version or 0,
+            app_version=relations.databag_version(model, row["relation"], remote_app),
         )
     return found
 

@@ -9,7 +9,7 @@ from tabletop.engine import lifecycle, relations, secrets, storage
 from tabletop.engine.hooks import HookContext
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
-from tabletop.engine.snapshot import local_state
+from tabletop.engine.snapshot import local_state, renewed
 
 INSTALLING = "installing charm software"
 
@@ -20,7 +20,7 @@ def commit(context: HookContext) -> None:
     with store.write():
         if store.one("SELECT 1 FROM unit WHERE name = ?", context.unit) is None:
             return
-        versions = _write_databags(context)
+        grown = _write_databags(context)
         for secret_id, draft in context.secrets.items():
             secrets.apply_draft(model, secret_id, draft)
         if context.ports is not None:
@@ -39,9 +39,9 @@ def commit(context: HookContext) -> None:
         for name, count in context.new_storage.items():
             for _ in range(count):
                 storage.add(model, model.unit(context.unit), name)
-        _acknowledge_own_writes(context, versions)
         if context.event is not None:
             acknowledge(model, context.unit, context.event)
+        _acknowledge_own_writes(context, grown)
         if context.reboot:
             reboot(model, context.machine)
 
@@ -51,6 +51,12 @@ def reboot(model: Model, machine: int) -> None:
     with model.store.write():
         model.store.execute("UPDATE machine SET state = 'rebooting' WHERE number = ?", machine)
     model.log.add(f"machine-{machine}", "INFO", "juju.worker.reboot", "rebooting: a charm asked for it")
+
+
+def skip(model: Model, unit: Any, event: Event) -> None:
+    """Let a unit (its row) go on as if the hook that failed had succeeded; inside `write`."""
+    # A configuration that has changed since counts as told; a newer charm is still to come.
+    acknowledge(model, unit["name"], renewed(model, unit, event) if event.kind == "config-changed" else event)
 
 
 def acknowledge(model: Model, unit: str, event: Event) -> None:
@@ -75,27 +81,33 @@ def acknowledge(model: Model, unit: str, event: Event) -> None:
         store.execute("UPDATE unit SET status = 'unknown', message = '', since = ? WHERE name = ?", now, unit)
 
 
-def _write_databags(context: HookContext) -> dict[int, int]:
-    """Commit the databags; return the new version of the application's own in each relation that is still there."""
+def _write_databags(context: HookContext) -> dict[int, tuple[int, int]]:
+    """Commit the databags; return by how much the version of the application's own has grown, for each relation."""
     model = context.model
-    versions: dict[int, int] = {}
+    grown: dict[int, tuple[int, int]] = {}
     for (relation_id, entity), data in context.databags.items():
         if model.store.one("SELECT 1 FROM relation WHERE id = ?", relation_id) is None:
             continue
+        before = relations.databag_version(model, relation_id, entity)
         version = relations.write_databag(model, relation_id, entity, data)
         if entity == context.application:
-            versions[relation_id] = version
-    return versions
+            grown[relation_id] = (before, version)
+    return grown
 
 
-def _acknowledge_own_writes(context: HookContext, versions: dict[int, int]) -> None:
-    """A leader isn't told of what it wrote to its own application's databag of a peer relation."""
+def _acknowledge_own_writes(context: HookContext, grown: dict[int, tuple[int, int]]) -> None:
+    """A leader isn't told of what it wrote to its own application's databag of a peer relation.
+
+    But it is of what the leader before it wrote, if it hasn't been yet.
+    """
     row: Any = context.model.unit(context.unit)
     local = local_state(row)
     told = dict(local.relations)
-    for relation_id, version in versions.items():
+    for relation_id, (before, version) in grown.items():
         relation = context.relations().get(relation_id)
-        if relation_id in told and relation is not None and relation.remote_app == context.application:
+        if relation is None or not relation.peer or relation_id not in told:
+            continue
+        if told[relation_id].app_version == before:
             told[relation_id] = replace(told[relation_id], app_version=version)
     if told != local.relations:
         text = json.dumps(replace(local, relations=told).to_dict())

@@ -101,13 +101,13 @@ def test_the_departing_unit_is_the_remote_one_or_itself_when_it_goes() -> None:
     assert (ours.kind, ours.departing_unit) == ("relation-departed", "app/0")
 
 
-def test_a_unit_that_goes_leaves_relations_storage_then_stops() -> None:
+def test_a_unit_that_goes_leaves_storage_relations_then_stops() -> None:
     before = Remote("app/0", storage=("data/0",), relations={1: replace(DB, members={"db/0": 1})})
     local, told = deliver(settled(before), replace(before, dying=True))
     assert told == [
+        "data-storage-detaching",
         "db-relation-departed db/0",
         "db-relation-broken db",
-        "data-storage-detaching",
         "stop",
         "remove",
     ]
@@ -128,17 +128,86 @@ def test_a_machine_that_came_back_starts_its_unit_again() -> None:
     assert deliver(settled(before), replace(before, boot=2))[1] == ["start"]
 
 
-def test_secrets_and_update_status_come_last() -> None:
+def test_secrets_come_before_what_an_operator_changed_and_update_status_last() -> None:
     changed = Event("secret-changed", secret_id="secret:x", secret_revision=2)
     before = Remote("app/0", relations={1: DB})
     after = replace(before, config=1, secret_events=(changed,), update_status_due=True)
     local = settled(before)
+    assert next_event(local, after) == changed
+    after = replace(after, secret_events=())
     first = next_event(local, after)
     assert first is not None
     assert first.kind == "config-changed"
     local = acknowledge(local, first)
-    assert next_event(local, after) == changed
-    assert next_event(local, replace(after, secret_events=())) == Event("update-status")
+    assert next_event(local, after) == Event("update-status")
+
+
+def test_changed_follows_joined_even_if_that_unit_has_left_the_relation_ends_or_the_unit_itself_goes() -> None:
+    before = Remote("app/0", relations={1: replace(DB, members={"db/0": 1})})
+    joined = Event("relation-joined", endpoint="db", relation_id=1, remote_app="db", remote_unit="db/0")
+    local = acknowledge(settled(replace(before, relations={1: DB})), joined)
+    for after in (
+        replace(before, relations={1: DB}),
+        replace(before, relations={1: replace(DB, dying=True)}),
+        replace(before, dying=True),
+    ):
+        assert deliver(local, after)[1][:2] == ["db-relation-changed db/0", "db-relation-departed db/0"]
+
+
+def test_who_left_is_told_before_what_the_application_wrote() -> None:
+    before = Remote("app/0", relations={1: replace(DB, members={"db/0": 1})})
+    after = replace(before, relations={1: replace(DB, members={"db/1": 1}, app_version=1)})
+    assert deliver(settled(before), after)[1] == [
+        "db-relation-departed db/0",
+        "db-relation-changed db",
+        "db-relation-joined db/1",
+        "db-relation-changed db/1",
+    ]
+
+
+def test_peers_depart_but_their_relation_does_not_break() -> None:
+    before = Remote("app/0", relations={0: RemoteRelation("peers", "app", peer=True, members={"app/1": 1})})
+    assert deliver(settled(before), replace(before, dying=True))[1] == [
+        "peers-relation-departed app/1",
+        "stop",
+        "remove",
+    ]
+
+
+def test_a_relation_that_was_entered_breaks_even_if_it_ended_before_it_was_told_created() -> None:
+    created = Event("relation-created", endpoint="peers", relation_id=0, remote_app="app")
+    local = acknowledge(acknowledge(Local(), Event("install")), created)
+    peers = RemoteRelation("peers", "app", peer=True, entered=True)
+    entered = Remote("app/0", relations={0: peers, 1: replace(DB, dying=True, entered=True)})
+    local = deliver(local, replace(entered, relations={0: peers}))[0]
+    for remote in (entered, replace(entered, dying=True)):
+        event = next_event(local, remote)
+        assert event is not None
+        assert (event.hook_name, event.relation_id) == ("db-relation-broken", 1)
+    # One that it never entered was none of its business.
+    assert next_event(local, replace(entered, relations={0: peers, 1: replace(DB, dying=True)})) is None
+
+
+def test_nothing_comes_between_config_changed_and_the_first_start_not_even_the_end() -> None:
+    remote = Remote("app/0", config=1)
+    local = acknowledge(acknowledge(Local(), Event("install")), Event("config-changed", version=1))
+    changed = replace(remote, config=2, charm=3, leader=True, relations={1: DB})
+    assert deliver(local, changed)[1][0] == "start"
+    assert deliver(local, replace(changed, dying=True))[1] == ["start", "stop", "remove"]
+
+
+def test_nothing_comes_between_upgrade_charm_and_config_changed_not_even_the_end() -> None:
+    before = Remote("app/0", config=1)
+    local = acknowledge(settled(before), Event("upgrade-charm", version=1))
+    after = replace(before, charm=1, leader=True, relations={1: DB})
+    assert deliver(local, after)[1][0] == "config-changed"
+    assert deliver(local, replace(after, dying=True))[1] == ["config-changed", "stop", "remove"]
+
+
+def test_storage_that_was_attached_is_detached_even_if_the_unit_was_never_installed() -> None:
+    local = acknowledge(Local(), Event("storage-attached", storage_id="data/0"))
+    gone = Remote("app/0", dying=True, storage=("data/0", "data/1"))
+    assert deliver(local, gone)[1] == ["data-storage-detaching"]
 
 
 relation = st.builds(

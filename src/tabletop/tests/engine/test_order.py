@@ -1,6 +1,10 @@
 """Which events units get, in which order, in a running model."""
 
+import time
+
 from world import World
+
+from tabletop.errors import TabletopError
 
 
 def test_two_applications_from_deployment_to_relation(world: World) -> None:
@@ -64,6 +68,105 @@ def test_a_configuration_change_comes_once_per_unit_and_not_at_all_if_nothing_ch
     assert world.all_events() == []
 
 
+def test_an_option_that_is_set_and_set_back_before_the_unit_is_told_is_no_news_but_trust_is(world: World) -> None:
+    world.behave("db-0", "update-status", f"until [ -e {world.directory}/go ]; do sleep 0.01; done")
+    world.deploy("provider", "db")
+    world.settle()
+    world.clear()
+    world.controller.model_config("m", {"update-status-hook-interval": "100ms"})
+    world.until(lambda: world.all_events() == ["db/0 update-status"])
+    world.controller.model_config("m", {"update-status-hook-interval": "5m"})
+    world.controller.set_config("m", "db", {"port": "1"})
+    world.controller.set_config("m", "db", {}, ["port"])
+    (world.directory / "go").touch()
+    world.settle()
+    assert world.all_events() == ["db/0 update-status"]
+    world.controller.trust("m", "db")
+    world.settle()
+    assert world.all_events() == ["db/0 update-status", "db/0 config-changed"]
+
+
+def test_what_is_configured_while_config_changed_fails_is_told_by_its_next_try(world: World) -> None:
+    world.behave("db-0", "config-changed", "[ $(config-get port) = 7 ]")
+    world.deploy("provider", "db")
+    world.until(lambda: world.units()["db/0"]["workload-status"]["current"] == "error")
+    world.controller.set_config("m", "db", {"port": "7"})
+    world.settle_well()
+    assert world.events("db/0")[-2:] == ["config-changed", "start"]
+    world.behave("db-0", "config-changed", "exit 1")
+    world.controller.set_config("m", "db", {"port": "8"})
+    world.until(lambda: world.units()["db/0"]["workload-status"]["current"] == "error")
+    world.controller.set_config("m", "db", {"port": "9"})
+    world.until(lambda: skipped(world, "db/0"))
+    world.settle()
+    world.clear()
+    time.sleep(2 * world.settings.retry_max)
+    assert world.all_events() == []
+
+
+def skipped(world: World, unit: str) -> bool:
+    """Skip a failed hook, unless it is being tried again right now."""
+    try:
+        world.controller.resolved("m", unit, no_retry=True)
+    except TabletopError:
+        return False
+    return True
+
+
+def test_a_refresh_while_upgrade_charm_fails_gives_the_next_try_the_newer_charm_and_no_other_upgrade(
+    world: World,
+) -> None:
+    world.behave("db-0", "upgrade-charm", "[ -f good.txt ]")
+    world.deploy("provider", "db")
+    world.settle()
+    world.controller.refresh("m", "db", str(world.charm("provider", {"bad.txt": "1"})))
+    world.until(lambda: world.units()["db/0"]["workload-status"]["current"] == "error")
+    world.controller.refresh("m", "db", str(world.charm("provider", {"good.txt": "2"})))
+    world.settle_well()
+    world.clear()
+    time.sleep(2 * world.settings.retry_max)
+    assert world.all_events() == []
+
+
+def test_a_leader_is_told_what_the_leader_before_it_wrote_for_the_peers_but_not_its_own_first_word(
+    world: World,
+) -> None:
+    world.behave("any", "cluster-relation-created", "if [ $(is-leader) = True ]; then relation-set --app by=$unit; fi")
+    world.behave("db-1", "leader-elected", "relation-set -r cluster:0 --app by=$unit")
+    world.behave("db-0", "stop", "relation-set -r cluster:0 --app by=last")
+    world.deploy("provider", "db", num_units=2)
+    world.settle()
+    assert "cluster-relation-changed db" not in world.events("db/0")
+    assert world.events("db/1").count("cluster-relation-changed db") == 1
+    world.behave("db-1", "cluster-relation-departed", f"until [ -e {world.directory}/go ]; do sleep 0.01; done")
+    world.clear()
+    world.controller.remove_unit("m", "db/0")
+    world.until(lambda: "db/0" not in world.units())
+    (world.directory / "go").touch()
+    world.settle()
+    assert world.events("db/1") == [
+        "cluster-relation-departed db/0 db/0",
+        "leader-elected",
+        "cluster-relation-changed db",
+    ]
+
+
+def test_a_unit_that_joins_is_in_the_list_of_that_hook_and_one_that_departs_is_not(world: World) -> None:
+    for hook in ("db-relation-joined", "db-relation-changed", "db-relation-departed"):
+        world.behave("app-0", hook, f"echo {hook} $(relation-list) >>{world.directory}/lists")
+    world.deploy("provider", "db")
+    world.deploy("requirer", "app")
+    world.controller.integrate("m", "app:db", "db")
+    world.settle()
+    world.controller.remove_relation("m", "app", "db")
+    world.settle()
+    assert (world.directory / "lists").read_text().splitlines() == [
+        "db-relation-joined db/0",
+        "db-relation-changed db/0",
+        "db-relation-departed",
+    ]
+
+
 def test_one_hook_at_a_time_on_a_machine(world: World) -> None:
     world.behave(
         "any",
@@ -93,7 +196,6 @@ def test_removing_a_unit_departs_breaks_stops_and_takes_its_machine(world: World
     world.settle()
     assert world.events("db/0") == [
         "cluster-relation-departed db/1 db/0",
-        "cluster-relation-broken db",
         "db-relation-departed app/0 db/0",
         "db-relation-broken app",
         "stop",

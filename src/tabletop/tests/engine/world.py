@@ -108,6 +108,10 @@ class World:
 
         return self.until(idle, "every unit being idle") if self.units() else {}
 
+    def settle_well(self) -> None:
+        """Wait until no unit has anything to do and none is in error."""
+        self.until(lambda: all(unit["workload-status"]["current"] != "error" for unit in self.settle().values()))
+
     def events(self, unit: str) -> list[str]:
         """Return the hooks a unit began, as `hook remote departing`."""
         return [line.split(" ", 1)[1] for line in self._lines("events") if line.split()[0] == unit]
@@ -164,10 +168,10 @@ def short_directory() -> Generator[Path]:
 
 
 @contextmanager
-def making_world() -> Generator[World]:
+def making_world(settings: Settings = SETTINGS) -> Generator[World]:
     """Make a world, and end it with its machines."""
     with short_directory() as directory:
-        made = World(directory)
+        made = World(directory, settings)
         try:
             yield made
         finally:
