@@ -63,15 +63,19 @@ def decode(payload: bytes, now: float) -> list[SenmlRecord]:
         raise MalformedPayloadError(f"not JSON: {error}") from error
     if not isinstance(pack, list):
         raise MalformedPayloadError("not a SenML pack: no JSON array")
-    records: list[Any] = pack  # pyright: ignore[reportUnknownVariableType]
-    if not records:
+    return resolve(pack, now)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def resolve(pack: list[Any], now: float) -> list[SenmlRecord]:
+    """Resolve the records of a pack whose labels are those of JSON, in whatever encoding it came.
+
+    Raises:
+        MalformedPayloadError: it is no valid pack.
+    """
+    if not pack:
         raise MalformedPayloadError("an empty SenML pack")
-    if len(records) > MAX_RECORDS:
-        raise MalformedPayloadError(f"{len(records)} records in one pack, at most {MAX_RECORDS} are allowed")
-    return _resolve(records, now)
-
-
-def _resolve(pack: list[Any], now: float) -> list[SenmlRecord]:
+    if len(pack) > MAX_RECORDS:
+        raise MalformedPayloadError(f"{len(pack)} records in one pack, at most {MAX_RECORDS} are allowed")
     base_name, base_unit, base_time, base_value = "", "", 0.0, 0.0
     resolved: list[SenmlRecord] = []
     for index, fields in enumerate(pack):
@@ -160,20 +164,46 @@ def _integer(index: int, label: str, content: Any) -> int:
 
 
 def _checked_name(index: int, name: str) -> str:
+    if _NAME.fullmatch(name) and len(name) <= MAX_NAME:
+        return name
+    return checked_name(f"record {index}", name)
+
+
+def checked_name(what: str, name: str) -> str:
+    """Return a resolved name as it is, if SenML allows it (section 4.5.1).
+
+    Args:
+        what: has that name, for the error.
+        name: the name.
+
+    Raises:
+        MalformedPayloadError: it is empty, too long, or has characters that are not allowed.
+    """
     if not name:
-        raise MalformedPayloadError(f"record {index}: no name")
+        raise MalformedPayloadError(f"{what}: no name")
     if len(name) > MAX_NAME:
-        raise MalformedPayloadError(f"record {index}: a name longer than {MAX_NAME} characters")
+        raise MalformedPayloadError(f"{what}: a name longer than {MAX_NAME} characters")
     if not _NAME.fullmatch(name):
-        raise MalformedPayloadError(f"record {index}: the name {name!r} has characters that SenML does not allow")
+        raise MalformedPayloadError(f"{what}: the name {name!r} has characters that SenML does not allow")
     return name
 
 
 def _absolute(index: int, time: float, now: float) -> float:
+    if RELATIVE_TIME_LIMIT <= time < LATEST_TIME:
+        return time
+    return absolute_time(f"record {index}", time, now)
+
+
+def absolute_time(what: str, time: float, now: float) -> float:
+    """Return a time in seconds since the epoch; one that is small is relative to now (section 4.5.3).
+
+    Raises:
+        MalformedPayloadError: it is no date.
+    """
     if time < RELATIVE_TIME_LIMIT:
         time += now
     if not 0.0 <= time < LATEST_TIME:
-        raise MalformedPayloadError(f"record {index}: the time {time:.0f} is no date")
+        raise MalformedPayloadError(f"{what}: the time {time:.0f} is no date")
     return time
 
 
