@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tabletop.cgroups import Hierarchies
 from tabletop.programs import run, succeeds
+from tabletop.quotas import Limits, impose
 
 # Enters the machine's control groups if it was given any, notes who it is (the process stays the same over exec), and
 # becomes systemd-nspawn. What the machine sees of the host is read here: it may have changed since the last boot.
@@ -71,6 +72,7 @@ class Boot:
     namespace: Path
     binds: Path
     """A file with an argument of systemd-nspawn for each bind, a line each."""
+    limits: Limits
     record: Path
     """Where the manager notes who it is."""
     log: Path
@@ -102,11 +104,14 @@ def host_runs_systemd() -> bool:
     return Path("/run/systemd/system").is_dir() and Path("/proc/1/comm").read_text().strip() == "systemd"
 
 
-def launch(boot: Boot, hierarchies: Hierarchies) -> None:
+def launch(boot: Boot, hierarchies: Hierarchies) -> list[str]:
     """Start a machine's manager, detached from this process; it notes who it is in ``boot.record``.
 
     On a host with systemd it runs in a transient unit that delegates its control groups. Elsewhere it is a session of
     its own in control groups that are made here. Either way nspawn itself need not register or move anywhere.
+
+    Returns:
+        What of its limits the host's control groups can't hold it to.
     """
     boot.record.unlink(missing_ok=True)
     if host_runs_systemd():
@@ -117,13 +122,15 @@ def launch(boot: Boot, hierarchies: Hierarchies) -> None:
                 *(f"--property=RestartForceExitStatus={_REBOOT}", f"--property=SuccessExitStatus={_REBOOT}"),
                 f"--property=StandardOutput=append:{boot.log}",
                 f"--property=StandardError=append:{boot.log}",
+                *boot.limits.properties(),
                 *(f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()),
                 *("--", "/bin/sh", "-c", _STARTER, "sh", str(boot.record), "", str(boot.binds), *boot.argv()),
             ]
         )
-        return
+        return []
     hierarchies.make(f"{cgroup(boot.unit)}/watcher")
     groups = " ".join(map(str, hierarchies.make(f"{cgroup(boot.unit)}/manager")))
+    failed = impose(hierarchies, cgroup(boot.unit), boot.limits)
     starter = ["/bin/sh", "-c", _STARTER, "sh", str(boot.record), groups, str(boot.binds), *boot.argv()]
     own = hierarchies.unified / cgroup(boot.unit)
     watcher = ["setsid", "/bin/sh", "-c", _WATCHER, "sh", str(own / "watcher"), str(own / "manager"), *starter]
@@ -132,6 +139,7 @@ def launch(boot: Boot, hierarchies: Hierarchies) -> None:
         ["/bin/sh", "-c", 'log=$1; shift; exec </dev/null >>"$log" 2>&1; "$@" &', "sh", str(boot.log), *watcher],
         env=_ENVIRONMENT,
     )
+    return failed
 
 
 def cgroup(unit: str) -> str:

@@ -60,12 +60,26 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
+def loopback_server(file: Path = Path("/etc/resolv.conf")) -> str | None:
+    """The name server on its own IPv4 loopback that the host asks, if it asks one."""
+    for line in file.read_text().splitlines() if file.exists() else ():
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver" and _is_loopback(words[1]) and ":" not in words[1]:
+            return words[1]
+    return None
+
+
+def has_server(text: str) -> bool:
+    """Whether a resolv.conf names a name server."""
+    return any(line.split()[:1] == ["nameserver"] for line in text.splitlines())
+
+
 def resolv_conf_of_host(file: Path = Path("/etc/resolv.conf"), resolved: Path = _RESOLVED) -> str:
     """The host's name servers as the machines can use them.
 
     A host that asks systemd-resolved on its own loopback has the real servers in a second file.
     """
     text = for_machines(file.read_text()) if file.exists() else ""
-    if "nameserver" not in text and resolved.exists():
+    if not has_server(text) and resolved.exists():
         text = for_machines(resolved.read_text())
     return text

@@ -17,7 +17,7 @@ from tabletop.boot import Bind, Boot, cgroup, forget_unit, last_words, launch
 from tabletop.cgroups import Hierarchies
 from tabletop.emulation import ensure_emulation, is_emulated
 from tabletop.errors import TabletopError
-from tabletop.hosts_file import resolv_conf_of_host, write_inside, write_machines
+from tabletop.hosts_file import has_server, loopback_server, resolv_conf_of_host, write_inside, write_machines
 from tabletop.image import Image, ensure_image, images_directory, is_whole
 from tabletop.image_content import PACKAGES_MOUNT
 from tabletop.limits import raise_limits
@@ -26,13 +26,17 @@ from tabletop.machine_store import Machine, MachineStore, NoSuchMachineError, No
 from tabletop.mounts import is_mounted, mount_overlay, remove_tree
 from tabletop.network import Network
 from tabletop.package_pool import PackagePool, leave_pools
+from tabletop.partition import Cut
 from tabletop.paths import Paths
 from tabletop.processes import ProcessIdentity
+from tabletop.programs import ProgramError
 from tabletop.progress import Progress, silent
+from tabletop.quotas import Limits, unenforceable
 from tabletop.running import PATH, RunningMachines
 
 __all__ = ["PATH", "Bind", "Machine", "Machines", "NoSuchMachineError", "NotRunningError"]
 
+_NO_LIMITS = Limits()
 _POWEROFF = signal.SIGRTMIN + 4
 """What systemd as a container's first process takes as the wish to power off (systemd(1), signals)."""
 
@@ -60,6 +64,7 @@ class Machines(RunningMachines):
         self._progress = progress
         self._include = tuple(include)
         self._network = Network(paths)
+        self._told: set[str] = set()
 
     def names(self) -> list[str]:
         """The names of all machines, running or not."""
@@ -94,15 +99,22 @@ class Machines(RunningMachines):
         )
 
     def create(
-        self, name: str, *, index: int | None = None, binds: Sequence[Bind] = (), architecture: str | None = None
+        self,
+        name: str,
+        *,
+        index: int | None = None,
+        binds: Sequence[Bind] = (),
+        architecture: str | None = None,
+        limits: Limits = _NO_LIMITS,
     ) -> Machine:
-        """Make a machine, without starting it; one that is there already is given ``binds`` from its next start on.
+        """Make a machine, without starting it; one that is there gets ``binds`` and ``limits`` from its next start on.
 
         Args:
             name: its name, and host name: letters, digits and hyphens.
             index: its number in the network, the last byte of its address; the next free one if None.
             binds: what it sees of the host.
             architecture: dpkg's name of its architecture; the host's own if None.
+            limits: the most that it may take.
 
         Raises:
             TabletopError: the name won't do, the number is taken, or there is no base image and none can be built.
@@ -114,7 +126,8 @@ class Machines(RunningMachines):
                 index = self._take_index(index)
                 address = self._network.address(index)
                 machine = Machine(name, index, address, image.name, image.kind, str(uuid.uuid4()))
-            self._save(dataclasses.replace(machine, binds=tuple(binds)))
+            changed = dataclasses.replace(machine, binds=tuple(binds), memory=limits.memory, cores=limits.cores)
+            self._save(changed)
         self._tell_names()
         return self.get(name)
 
@@ -160,7 +173,7 @@ class Machines(RunningMachines):
         with locked(self._paths.locks / "hosts"):
             write_machines(root, self._store.addresses())
         write_inside(root / "etc/hostname", machine.name + "\n")
-        write_inside(root / "etc/resolv.conf", resolv_conf_of_host())
+        write_inside(root / "etc/resolv.conf", self._name_servers())
         pool = PackagePool(self._paths, machine.kind)
         pool.join(self._store.unit(machine.name), root)
         boot = Boot(
@@ -170,10 +183,34 @@ class Machines(RunningMachines):
             uuid=machine.uuid,
             namespace=self._network.namespace_file(machine.name),
             binds=self._store.binds(machine.name),
+            limits=Limits(machine.memory, machine.cores),
             record=self._store.record(machine.name),
             log=directory / "console.log",
         )
-        launch(boot, Hierarchies.of_host())
+        for what in launch(boot, Hierarchies.of_host()):
+            self._tell_once(
+                f"The host's control groups can't limit the {what} of machines: that constraint has no effect."
+            )
+
+    def _name_servers(self) -> str:
+        """The resolv.conf of a machine."""
+        text = resolv_conf_of_host()
+        if has_server(text):
+            return text
+        server = loopback_server()
+        if server is None:
+            self._tell_once("The host has no name server that machines can ask: names are not resolved in them.")
+            return text
+        try:
+            return f"nameserver {self._network.forward_names(server)}\n{text}"
+        except (ProgramError, OSError) as error:
+            self._tell_once(f"Machines can't ask the name server {server}, which only this host reaches: {error}")
+            return text
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._progress(f"WARNING: {text}")
 
     def _save(self, machine: Machine) -> None:
         self._store.save(machine)
@@ -257,6 +294,7 @@ class Machines(RunningMachines):
             self._end_leftovers(name)
             directory = self._store.directory(name)
             self._network.detach(name)
+            self._forget_cuts(name)
             # Goes first: a removal that is killed half-way leaves nothing that could be started.
             (directory / "machine.json").unlink(missing_ok=True)
             remove_tree(directory)
@@ -287,13 +325,75 @@ class Machines(RunningMachines):
         """A machine's IPv4 address."""
         return self.get(name).address
 
-    def cut(self, name: str) -> None:
-        """Pull a machine's network cable: it runs on, and nobody reaches it."""
-        self._network.set_link(self.get(name).index, up=False)
+    def kill(self, name: str) -> None:
+        """Pull a machine's plug: all that it runs ends at once, and nothing of it is told."""
+        with self._locked(name):
+            self.get(name)
+            self._end_leftovers(name)
 
-    def heal(self, name: str) -> None:
-        """Plug a machine's network cable in again."""
-        self._network.set_link(self.get(name).index, up=True)
+    def cut(self, name: str, *, other: str | None = None, outside: bool = False, seconds: float | None = None) -> None:
+        """Cut a machine off: from everything, from one other machine, or from the outside world.
+
+        Both run on, and what either sends is lost on the way, in both directions.
+
+        Args:
+            name: the machine.
+            other: the one machine that it is cut off from.
+            outside: whether it still reaches the other machines and this host's end of the bridge.
+            seconds: after how long it is healed, whoever has died until then; None: when `heal` is called.
+
+        Raises:
+            TabletopError: the kernel can't filter on bridges.
+        """
+        link = self._network.veth(self.get(name).index)
+        beyond = self._network.veth(self.get(other).index) if other else ""
+        try:
+            self._network.partition.cut(link, other=beyond, outside=outside, seconds=seconds)
+        except ProgramError as error:
+            raise TabletopError(
+                f"The kernel can't filter packets on a bridge (nf_tables, family bridge): {error}"
+            ) from error
+
+    def heal(self, name: str | None = None, *, other: str | None = None, outside: bool = False) -> int:
+        """Undo the cuts of a machine, or of all of them; with ``other`` or ``outside``, those cuts alone.
+
+        Returns:
+            How many there were.
+        """
+        link = None if name is None else self._network.veth(self.get(name).index)
+        beyond = None if other is None else self._network.veth(self.get(other).index)
+        healed = [
+            cut
+            for cut in self._network.partition.cuts()
+            if link in (None, cut.link, cut.other)
+            and (beyond is None or beyond in (cut.link, cut.other))
+            and (not outside or cut.outside)
+        ]
+        self._network.partition.heal(healed)
+        return len(healed)
+
+    def cuts(self) -> list[Cut]:
+        """What is cut now, with the machines' names for their links."""
+        if not self._store.names():
+            return []
+        cuts = self._network.partition.cuts()
+        names = {self._network.veth(machine.index): machine.name for machine in self._store.all()} if cuts else {}
+        return [
+            dataclasses.replace(cut, link=names.get(cut.link, cut.link), other=names.get(cut.other, cut.other))
+            for cut in cuts
+        ]
+
+    def unenforceable(self) -> list[str]:
+        """What the host can't hold machines to, of ``memory`` and ``cores``."""
+        return unenforceable(Hierarchies.of_host())
+
+    def _forget_cuts(self, name: str) -> None:
+        # Its number, and so the name of its link, will be another machine's.
+        machine = self._store.find(name)
+        if machine is None:
+            return
+        link = self._network.veth(machine.index)
+        self._network.partition.heal(cut for cut in self._network.partition.cuts() if link in (cut.link, cut.other))
 
     def _locked(self, name: str) -> AbstractContextManager[int]:
         return locked(self._paths.locks / f"machine-{name}")

@@ -43,6 +43,10 @@ class Machine:
     """Suite and architecture, such as ``bookworm-amd64``."""
     uuid: str
     binds: tuple[Bind, ...] = ()
+    memory: int | None = None
+    """The most bytes of memory that it may take."""
+    cores: int | None = None
+    """The most processors that it may keep busy."""
 
     @property
     def architecture(self) -> str:

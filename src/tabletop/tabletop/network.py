@@ -14,6 +14,7 @@ from typing import Any
 from tabletop.errors import TabletopError
 from tabletop.locks import locked
 from tabletop.mounts import is_mounted
+from tabletop.partition import Partition
 from tabletop.paths import Paths
 from tabletop.programs import run, succeeds
 
@@ -210,9 +211,39 @@ class Network:
             file.unlink(missing_ok=True)
         return True
 
-    def set_link(self, index: int, *, up: bool) -> None:
-        """Cut a machine off the bridge, or join it again; its address and its processes stay."""
-        run(["ip", "link", "set", self.veth(index), "up" if up else "down"])
+    @property
+    def partition(self) -> Partition:
+        """Who is cut off from whom."""
+        return Partition(self.table, self.subnet())
+
+    def forward_names(self, server: str) -> str:
+        """Let the machines ask a name server that listens on this host's own loopback.
+
+        Args:
+            server: its IPv4 address, such as 127.0.0.53.
+
+        Returns:
+            The address that they ask it at: the bridge's.
+        """
+        gateway = str(self.subnet()[1])
+        # To be told of packets that came over the bridge, an address of the loopback must count as one of the bridge.
+        Path(f"/proc/sys/net/ipv4/conf/{self.bridge}/route_localnet").write_text("1")
+        table = f"ip {self.table}"
+        lines = [
+            f"add chain {table} prerouting {{ type nat hook prerouting priority dstnat; policy accept; }}",
+            f"add chain {table} input {{ type nat hook input priority srcnat; policy accept; }}",
+            f"flush chain {table} prerouting",
+            f"flush chain {table} input",
+            # A resolver on the loopback may answer only who asks from there.
+            f"add rule {table} input ip saddr {self.subnet()} ip daddr {server} snat to 127.0.0.1",
+        ]
+        for protocol in ("udp", "tcp"):
+            lines.append(
+                f"add rule {table} prerouting iifname {self.bridge} ip daddr {gateway} {protocol} dport 53"
+                f" dnat to {server}"
+            )
+        run(["nft", "--file", "-"], stdin="\n".join(lines) + "\n")
+        return gateway
 
     def remove(self) -> list[str]:
         """Remove every namespace, link, the bridge and the rules, also those that no record tells of.
@@ -231,8 +262,9 @@ class Network:
             ours = name == self.bridge or (name.startswith(prefix) and name.removeprefix(prefix).isdigit())
             if ours and succeeds(["ip", "link", "delete", name]):
                 removed.append(f"network interface {name}")
-        if succeeds(["nft", "delete", "table", "ip", self.table]):
-            removed.append(f"nftables table ip {self.table}")
+        for family in ("ip", "bridge"):
+            if succeeds(["nft", "delete", "table", family, self.table]):
+                removed.append(f"nftables table {family} {self.table}")
         self._file.unlink(missing_ok=True)
         return removed
 

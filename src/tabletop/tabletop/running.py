@@ -154,6 +154,13 @@ class RunningMachines:
         groups = None if leader is None else self._groups(leader)
         return 0 if groups is None else end_abandoned(groups.unified)
 
+    def incarnation(self, name: str) -> str:
+        """What tells a machine's present run from those before and after it, who ever booted it; "" if it is down."""
+        identity = self._identity(name)
+        if identity is None or identity.leader() is None:
+            return ""
+        return f"{identity.boot}/{identity.pid}/{identity.started}"
+
     def _identity(self, name: str) -> ProcessIdentity | None:
         return ProcessIdentity.load(self._store.record(name))
 

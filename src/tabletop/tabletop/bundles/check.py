@@ -61,6 +61,8 @@ class Plan:
     applications: tuple[Application, ...]
     relations: tuple[Relation, ...]
     notices: tuple[str, ...] = ()
+    machines: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """The constraints of the machines that the bundle declares, by their numbers in it."""
 
 
 def plan(path: Path, overlays: Sequence[Path] = ()) -> Plan:
@@ -88,8 +90,9 @@ def examine(raw: RawBundle, problems: Problems, *, charms: Mapping[str, Path] | 
     checker = _Checker(raw, problems, charms)
     applications = checker.applications()
     relations = checker.relations(applications)
+    machines = checker.machines()
     ordered = _in_order(applications, problems)
-    return Plan(raw.name, tuple(ordered), tuple(relations), tuple(checker.notices))
+    return Plan(raw.name, tuple(ordered), tuple(relations), tuple(checker.notices), machines)
 
 
 class _Checker:
@@ -122,10 +125,14 @@ class _Checker:
                 storage=self._storage(charm, raw),
                 trust=trust,
             )
+        return found
+
+    def machines(self) -> dict[str, dict[str, str]]:
+        """Check the constraints of each machine."""
+        found: dict[str, dict[str, str]] = {}
         for number, machine in self._raw.machines.items():
-            body = as_mapping(machine.value)
-            if body.get("constraints"):
-                self.notices.append(f"{machine.where}: constraints of machine {number} have no effect")
+            text = as_mapping(machine.value).get("constraints") or ""
+            found[number] = self._parse_constraints(str(text), machine.where)
         return found
 
     def relations(self, applications: Mapping[str, Application]) -> list[Relation]:
@@ -261,14 +268,18 @@ class _Checker:
         return tuple(found)
 
     def _constraints(self, raw: RawApplication) -> dict[str, str]:
+        text = self._get(raw, "constraints", str, "")
+        return self._parse_constraints(text, raw.keys["constraints"].where) if text else {}
+
+    def _parse_constraints(self, text: str, where: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        for word in self._get(raw, "constraints", str, "").split():
+        for word in text.split():
             try:
-                key, text = constraints.parse(word)
+                key, value = constraints.parse(word)
             except ValueError as error:
-                self._problems.add(raw.keys["constraints"].where, str(error))
+                self._problems.add(where, str(error))
                 continue
-            found[key] = text
+            found[key] = value
         return found
 
     def _get(self, raw: RawApplication, key: str, kind: type, default: Any) -> Any:

@@ -39,6 +39,7 @@ class Deployment:
         self._packed = packed
         self._report = report
         self._machines: dict[str, str] = {}
+        self._constraints: Mapping[str, Mapping[str, str]] = {}
         self._changed = False
 
     def run(self, plan: Plan) -> bool:
@@ -47,6 +48,7 @@ class Deployment:
         Raises:
             TabletopError: an application of that name runs another charm, or the daemon refuses a step.
         """
+        self._constraints = plan.machines
         status = self._status()
         there = section(status, "applications")
         for app in plan.applications:
@@ -102,6 +104,9 @@ class Deployment:
     def _placed(self, app: Application, number: int, add: Callable[[list[str]], None]) -> None:
         place = app.placement(number)
         to = self._resolve(place, number)
+        wanted = self._constraints.get(place.target) if place.kind == "machine" else None
+        if wanted and not to:
+            to = [self._add_machine(place.target, {**app.constraints, **wanted})]
         self._step(f"add a unit of {app.name} to {f'machine {to[0]}' if to else 'a new machine'}")
         before = self._unit_machines()
         add(to)
@@ -110,6 +115,15 @@ class Deployment:
             for unit, machine in new.items():
                 if unit.partition("/")[0] == app.name:
                     self._machines[place.target] = machine
+
+    def _add_machine(self, target: str, constraints: Mapping[str, str]) -> str:
+        self._step(
+            f"add a machine, {target} of the bundle, with {' '.join(f'{k}={v}' for k, v in constraints.items())}"
+        )
+        added = self._call("add_machine", self._report, model=self._model, constraints=dict(constraints))
+        number: str = added["machines"][0]
+        self._machines[target] = number
+        return number
 
     def _resolve(self, place: Placement, number: int) -> list[str]:
         if place.kind == "machine":

@@ -83,18 +83,17 @@ def listed(texts: Iterable[str]) -> list[str]:
 
 
 def placements(texts: Iterable[str]) -> list[str]:
-    """Read --to, a list with commas, into placements that tabletop has.
+    """Read --to, a list with commas.
 
     `lxd:0` asks Juju for a container on a machine, with a file system and an address of its own; what is nearest to
-    that here is a new machine.
+    that here is a new machine, which the daemon makes of it.
     """
     found: list[str] = []
     for place in (place.strip() for text in texts for place in text.split(",")):
         kind = place.partition(":")[0]
         if kind in ("lxd", "kvm", "lxc"):
             note(f"NOTICE placement {place}: machines are containers already, so the unit gets a machine of its own")
-            found.append("new")
-        elif place:
+        if place:
             found.append(place)
     return found
 

@@ -21,6 +21,10 @@ OWN: Mapping[str, Verb] = {
     "images": Verb("images", "Images", "List the base images in the cache, or remove the unused ones"),
     "lint": Verb("lint", "Lint", "Check bundles and charms, without a daemon"),
     "addresses": Verb("status", "Addresses", "List the units with their addresses and open ports"),
+    "kill-machine": Verb("outages", "KillMachine", "Pull a machine's plug, to see what comes of it"),
+    "start-machine": Verb("outages", "StartMachine", "Start a machine that was killed and is off"),
+    "cut-network": Verb("outages", "CutNetwork", "Cut a machine off from others, or from everything"),
+    "heal-network": Verb("outages", "HealNetwork", "Undo that"),
 }
 """tabletop's own words."""
 

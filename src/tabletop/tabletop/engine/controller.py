@@ -14,6 +14,7 @@ from tabletop.engine import (
     applications,
     architecture,
     operations,
+    outage,
     placement,
     process,
     relations,
@@ -25,6 +26,7 @@ from tabletop.engine import (
     transaction,
     usersecrets,
 )
+from tabletop.engine import constraints as constraints_of
 from tabletop.engine import snapshot as snapshots
 from tabletop.engine import storage as stores
 from tabletop.engine.command import Call, Change
@@ -142,9 +144,11 @@ class Controller:
         trust: bool = False,
         storage: Mapping[str, str] | None = None,
         attach: Sequence[str] = (),
+        call: Call | None = None,
     ) -> dict[str, Any]:
         """Add an application."""
         with self._changing(model) as found:
+            self._notice(call, found, constraints or {})
             units = applications.deploy(
                 found,
                 Path(charm),
@@ -236,9 +240,14 @@ class Controller:
                 stores.remove(found, one, force=force)
 
     def add_machine(
-        self, model: str, num_machines: int = 1, constraints: Mapping[str, Any] | None = None
+        self,
+        model: str,
+        num_machines: int = 1,
+        constraints: Mapping[str, Any] | None = None,
+        call: Call | None = None,
     ) -> dict[str, list[str]]:
         """Add machines without units."""
+        self._notice(call, self._model(model), constraints or {})
         with self._changing(model) as found, found.store.write():
             numbers = [placement.add_machine(found, constraints or {}) for _ in range(num_machines)]
         return {"machines": [str(number) for number in numbers]}
@@ -247,6 +256,31 @@ class Controller:
         """Remove a machine."""
         with self._changing(model) as found:
             removal.remove_machine(found, _number(machine, "machine"), force=force)
+
+    def kill_machine(self, model: str, target: str, seconds: float | None = None, stay: bool = False) -> dict[str, str]:
+        """Pull a machine's plug."""
+        return {"machine": outage.kill_machine(self._model(model), target, seconds, stay=stay)}
+
+    def start_machine(self, model: str, target: str) -> dict[str, str]:
+        """Start a machine that was killed and is off."""
+        return {"machine": outage.start_machine(self._model(model), target)}
+
+    def cut_network(
+        self,
+        model: str,
+        target: str,
+        other: str | None = None,
+        seconds: float | None = None,
+        outside: bool = False,
+    ) -> str:
+        """Cut a machine off."""
+        return outage.cut_network(self._model(model), target, other, seconds, outside=outside)
+
+    def heal_network(
+        self, model: str, target: str | None = None, other: str | None = None, outside: bool = False
+    ) -> int:
+        """Undo cuts."""
+        return outage.heal_network(self._model(model), target, other, outside=outside)
 
     def integrate(self, model: str, a: str, b: str) -> dict[str, int]:
         """Relate two applications."""
@@ -456,6 +490,11 @@ class Controller:
     def secrets(self, model: str) -> dict[str, Any]:
         """List the secrets."""
         return usersecrets.list_secrets(self._model(model))
+
+    @staticmethod
+    def _notice(call: Call | None, model: Model, constraints: Mapping[str, Any]) -> None:
+        for line in constraints_of.notices(model, constraints):
+            (call or Call()).progress(f"NOTICE {line}")
 
     def _runner(self, name: str) -> ModelRunner:
         with self._lock:

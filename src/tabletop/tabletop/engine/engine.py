@@ -92,9 +92,9 @@ class ModelRunner:
     def _recover(self) -> None:
         """End what a dead daemon was waiting for; the hooks among it run again, and actions are over."""
         model, store = self.model, self.model.store
-        for row in store.all("SELECT number, name FROM machine WHERE state = 'started'"):
+        for row in store.all("SELECT number, name, incarnation FROM machine WHERE state = 'started'"):
             try:
-                running = model.machines.is_running(row["name"])
+                running = model.machines.incarnation(row["name"]) == row["incarnation"] != ""
                 if running:
                     model.machines.end_abandoned(row["name"])
             except TabletopError as error:

@@ -7,6 +7,7 @@ import threading
 import time
 
 from tabletop.boot import Bind
+from tabletop.engine import constraints as constraints_of
 from tabletop.engine import storage
 from tabletop.engine.model import Model
 from tabletop.engine.toolserver import ToolServer, install_tools
@@ -79,8 +80,9 @@ class MachineKeeper(threading.Thread):
         match row["state"]:
             case "started" if now - self._checked >= poll:
                 self._checked = now
-                if not model.machines.is_running(name):
-                    self._log("WARNING", "found dead; starting it again")
+                present = model.machines.incarnation(name)
+                if present != row["incarnation"]:
+                    self._log("WARNING", "has rebooted" if present else "found dead; starting it again")
                     self._bring_up(name, row["constraints"])
                     return True
             case "started":
@@ -89,6 +91,9 @@ class MachineKeeper(threading.Thread):
                 model.machines.stop(name)
                 self._bring_up(name, row["constraints"])
                 return True
+            case "off" if row["off_until"] is None or time.time() < row["off_until"]:
+                if row["off_until"] is not None:
+                    poll = min(poll, row["off_until"] - time.time())
             case _ if now >= self._retry_at:
                 self._bring_up(name, row["constraints"])
                 return True
@@ -119,9 +124,11 @@ class MachineKeeper(threading.Thread):
             started = time.monotonic()
             with self._slots:
                 self._set_state("pending", "starting")
-                model.machines.create(name, binds=binds, architecture=wanted.get("arch"))
+                held = constraints_of.limits(wanted)
+                model.machines.create(name, binds=binds, architecture=wanted.get("arch"), limits=held)
                 model.machines.start(name)
             address = model.machines.address(name)
+            present = model.machines.incarnation(name)
         except (TabletopError, OSError) as error:
             self._retry_at = time.monotonic() + self._retry_delay
             self._log("ERROR", f"can't be brought up, tried again in {self._retry_delay:.0f} s: {error}")
@@ -133,10 +140,11 @@ class MachineKeeper(threading.Thread):
         with store.write():
             now = time.time()
             store.execute(
-                "UPDATE machine SET state = 'started', message = '', since = ?, address = ?, boots = boots + 1"
-                " WHERE number = ?",
+                "UPDATE machine SET state = 'started', message = '', since = ?, address = ?, boots = boots + 1,"
+                " incarnation = ?, off_until = NULL WHERE number = ? AND state != 'off'",
                 now,
                 address,
+                present,
                 self.number,
             )
             store.execute(

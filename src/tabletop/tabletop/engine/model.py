@@ -19,6 +19,8 @@ from tabletop.engine.debuglog import DebugLog
 from tabletop.engine.faults import StateError, damaged
 from tabletop.engine.store import Store
 from tabletop.errors import TabletopError
+from tabletop.partition import Cut
+from tabletop.quotas import Limits
 
 if TYPE_CHECKING:
     import subprocess
@@ -40,7 +42,9 @@ class Machines(Protocol):
         """Make ready what all machines of an architecture are made from, telling of each step that takes a while."""
         ...
 
-    def create(self, name: str, *, binds: Sequence[Bind] = (), architecture: str | None = None) -> object:
+    def create(
+        self, name: str, *, binds: Sequence[Bind] = (), architecture: str | None = None, limits: Limits = ...
+    ) -> object:
         """Make a machine that sees some of the host's folders; one that is there keeps what it has."""
         ...
 
@@ -58,6 +62,30 @@ class Machines(Protocol):
 
     def is_running(self, name: str) -> bool:
         """Tell whether a machine runs."""
+        ...
+
+    def incarnation(self, name: str) -> str:
+        """Return what tells a machine's present run from others; "" if it doesn't run."""
+        ...
+
+    def kill(self, name: str) -> None:
+        """End all that a machine runs, at once."""
+        ...
+
+    def cut(self, name: str, *, other: str | None = None, outside: bool = False, seconds: float | None = None) -> None:
+        """Lose what a machine and everything, another machine or the outside world send to each other."""
+        ...
+
+    def heal(self, name: str | None = None, *, other: str | None = None, outside: bool = False) -> int:
+        """Undo cuts; return how many there were."""
+        ...
+
+    def cuts(self) -> Sequence[Cut]:
+        """Return what is cut, by the machines' names."""
+        ...
+
+    def unenforceable(self) -> Sequence[str]:
+        """Return what machines can't be held to, of `memory` and `cores`."""
         ...
 
     def address(self, name: str) -> str:

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabletop.engine import architecture, storage
+from tabletop.engine.constraints import of_new_machine
 from tabletop.engine.model import Model, NotFoundError
+from tabletop.engine.outage import known_machines
 from tabletop.errors import TabletopError
+
+_CONTAINERS = ("lxd", "kvm", "lxc")
 
 
 def add_units(model: Model, application: str, count: int, to: Sequence[str], attach: Sequence[str] = ()) -> list[str]:
@@ -43,7 +47,7 @@ def add_machine(model: Model, constraints: Mapping[str, Any]) -> int:
     Raises:
         TabletopError: there are no machines of the architecture that the constraints say.
     """
-    wanted = {**constraints, "arch": architecture.of_new_application(model, constraints)}
+    wanted = {**of_new_machine(model, constraints), "arch": architecture.of_new_application(model, constraints)}
     number = model.store.next_number("next_machine")
     model.store.execute(
         "INSERT INTO machine (number, name, since, constraints) VALUES (?, ?, ?, ?)",
@@ -93,18 +97,22 @@ def new_unit(
 
 
 def _machine(model: Model, placement: str, constraints: Mapping[str, Any]) -> int:
-    store = model.store
-    kind, _, where = placement.rpartition(":")
-    if kind not in ("", "lxd", "kvm"):
-        raise TabletopError(f'invalid placement "{placement}": expected a machine, "new" or "lxd:<machine>"')
-    if where in ("new", "lxd", "kvm", ""):
-        return add_machine(model, constraints)
-    if not where.isdecimal():
-        raise TabletopError(f'invalid placement "{placement}": expected a machine, "new" or "lxd:<machine>"')
-    row = store.one("SELECT * FROM machine WHERE number = ? AND life = 'alive'", int(where))
-    if row is None:
-        raise NotFoundError(f"machine {where} not found")
-    return int(where)
+    kind, colon, where = placement.rpartition(":")
+    if where in _CONTAINERS and not colon:
+        kind, where = where, ""
+    number = int(where) if where.isdecimal() else None
+    if kind not in ("", *_CONTAINERS) or (number is None and where not in ("", "new")) or not placement:
+        raise TabletopError(
+            f'invalid placement "{placement}": expected a machine such as 0, "new", or "lxd:0" for a machine of its own'
+        )
+    if number is not None and _alive(model, number) is None:
+        raise NotFoundError(f"machine {where} not found{known_machines(model)}")
+    # Machines are containers already: what asks for one on a machine gets a machine of its own.
+    return add_machine(model, constraints) if kind or number is None else number
+
+
+def _alive(model: Model, number: int) -> Any:
+    return model.store.one("SELECT 1 FROM machine WHERE number = ? AND life = 'alive'", number)
 
 
 def machine_name(model: str, number: int) -> str:

@@ -1,10 +1,13 @@
 """What there is and how it is, in the shapes of `juju status --format json` and `juju show-unit --format json`."""
 
+import functools
+import json
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from tabletop.engine import architecture, relations, snapshot, storagereport, subordinates
+from tabletop.engine import architecture, constraints, outage, relations, snapshot, storagereport, subordinates
 from tabletop.engine.durations import rfc3339
 from tabletop.engine.hooks import Port
 from tabletop.engine.model import Model
@@ -12,14 +15,25 @@ from tabletop.engine.operation import Operation, decide
 
 _BASE = {"name": "debian", "channel": "12/stable"}
 _WORST_FIRST = ("error", "blocked", "maintenance", "waiting", "active", "terminated", "unknown")
-_MACHINE_STATES = {"started": "started", "pending": "pending", "rebooting": "down", "error": "down", "down": "down"}
+_MACHINE_STATES = {
+    "started": "started",
+    "pending": "pending",
+    "rebooting": "down",
+    "error": "down",
+    "down": "down",
+    "off": "down",
+}
 
 
 def status(model: Model) -> dict[str, Any]:
     """Return the model's status."""
     store = model.store
     with store.read():
-        machines = {str(row["number"]): _machine(row) for row in store.all("SELECT * FROM machine ORDER BY number")}
+        cuts = outage.describe_cuts(model)
+        machines = {
+            str(row["number"]): _machine(row, cuts.get(row["name"], ""))
+            for row in store.all("SELECT * FROM machine ORDER BY number")
+        }
         applications = {
             row["name"]: _application(model, row) for row in store.all("SELECT * FROM application ORDER BY name")
         }
@@ -78,7 +92,7 @@ def show_unit(model: Model, name: str) -> dict[str, Any]:
     return {unit["name"]: info}
 
 
-def _machine(row: Any) -> dict[str, Any]:
+def _machine(row: Any, cut: str) -> dict[str, Any]:
     state = _MACHINE_STATES.get(row["state"], "pending")
     ready = state == "started"
     since = rfc3339(row["since"])
@@ -90,21 +104,29 @@ def _machine(row: Any) -> dict[str, Any]:
         "instance-id": row["name"],
         "machine-status": {
             "current": "running" if ready else "provisioning error" if row["state"] == "error" else "pending",
-            "message": row["message"],
+            "message": "; ".join(filter(None, (row["message"], cut))),
             "since": since,
         },
         "modification-status": {"current": "idle", "since": since},
         "base": _BASE,
-        "hardware": f"arch={architecture.of_constraints(row['constraints'])}",
+        "hardware": constraints.hardware(
+            architecture.of_constraints(row["constraints"]), json.loads(row["constraints"]), _host()
+        ),
     }
     if row["address"]:
         found["network-interfaces"] = {
             "host0": {"ip-addresses": [row["address"]], "mac-address": "", "is-up": ready, "space": "alpha"}
         }
-    constraints = row["constraints"]
-    if constraints not in ("", "{}"):
-        found["constraints"] = constraints.strip("{}").replace('"', "").replace(": ", "=").replace(",", "")
+    wanted = constraints.show(json.loads(row["constraints"]))
+    if wanted:
+        found["constraints"] = wanted
     return found
+
+
+@functools.cache
+def _host() -> tuple[int, int]:
+    """This host's cores and its memory in bytes."""
+    return os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _application(model: Model, row: Any) -> dict[str, Any]:

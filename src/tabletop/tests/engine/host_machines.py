@@ -1,6 +1,7 @@
 """Machines that are folders of this host: units run as plain processes, so tests of the engine need no container."""
 
 import os
+import secrets
 import signal
 import subprocess
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 from tabletop.boot import Bind
 from tabletop.errors import TabletopError
+from tabletop.partition import Cut
+from tabletop.quotas import Limits
 
 _MARK = "TABLETOP_TEST_MACHINE"
 
@@ -20,6 +23,9 @@ class HostMachines:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.broken: set[str] = set()
+        self.cutting: list[Cut] = []
+        self.lacking: list[str] = []
+        self.limits: dict[str, Limits] = {}
         self.unprepared: dict[str | None, threading.Event] = {}
         self.architectures: dict[str, str | None] = {}
 
@@ -28,14 +34,19 @@ class HostMachines:
             progress(f"the image for {architecture}")
             self.unprepared[architecture].wait(30)
 
-    def create(self, name: str, *, binds: Sequence[object] = (), architecture: str | None = None) -> None:
+    def create(
+        self, name: str, *, binds: Sequence[object] = (), architecture: str | None = None, limits: Limits | None = None
+    ) -> None:
+        self.limits[name] = limits or Limits()
         if name in self.broken:
             raise TabletopError(f"{name} can't be made")
         self.architectures.setdefault(name, architecture)
         (self.directory / name).mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str) -> None:
-        (self.directory / name / "running").touch()
+        file = self.directory / name / "running"
+        if not file.exists():
+            file.write_text(secrets.token_hex(8))
 
     def stop(self, name: str) -> None:
         self.end_abandoned(name)
@@ -63,6 +74,33 @@ class HostMachines:
 
     def unbind(self, name: str, target: str) -> None:
         """Nothing, likewise."""
+
+    def incarnation(self, name: str) -> str:
+        file = self.directory / name / "running"
+        return file.read_text() if file.exists() else ""
+
+    def kill(self, name: str) -> None:
+        self.stop(name)
+
+    def cut(self, name: str, *, other: str | None = None, outside: bool = False, seconds: float | None = None) -> None:
+        self.cutting.append(Cut(name, other or "", outside=outside, left=None if seconds is None else int(seconds)))
+
+    def heal(self, name: str | None = None, *, other: str | None = None, outside: bool = False) -> int:
+        healed = [
+            cut
+            for cut in self.cutting
+            if name in (None, cut.link, cut.other)
+            and (other is None or other in (cut.link, cut.other))
+            and (not outside or cut.outside)
+        ]
+        self.cutting = [cut for cut in self.cutting if cut not in healed]
+        return len(healed)
+
+    def cuts(self) -> Sequence[Cut]:
+        return self.cutting
+
+    def unenforceable(self) -> Sequence[str]:
+        return self.lacking
 
     def popen(
         self,

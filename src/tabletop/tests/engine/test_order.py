@@ -179,7 +179,7 @@ def test_one_hook_at_a_time_on_a_machine(world: World) -> None:
     )
     world.deploy("provider", "one")
     world.deploy("provider", "two", to=["0"])
-    world.deploy("provider", "three", to=["lxd:0"])
+    world.deploy("provider", "three", to=["0"])
     units = world.settle()
     assert {unit["workload-status"]["current"] for unit in units.values()} == {"unknown"}
     assert {unit["machine"] for unit in units.values()} == {"0"}

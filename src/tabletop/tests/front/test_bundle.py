@@ -192,9 +192,11 @@ def test_units_without_a_place_of_their_own(bundle):
     assert app.placement(1) == Placement("new")
 
 
-def test_constraints_of_machines_are_noticed(bundle):
-    (notice,) = plan(bundle(BUNDLE.replace("  0:\n", "  0: {constraints: mem=4G}\n"))).notices
-    assert "constraints of machine 0 have no effect" in notice
+def test_constraints_of_machines_are_kept_and_checked(bundle):
+    found = plan(bundle(BUNDLE.replace("  0:\n", "  0: {constraints: mem=4G cores=2}\n")))
+    assert found.machines["0"] == {"mem": "4G", "cores": "2"}
+    with pytest.raises(BundleError, match="bad constraint 'mem=much': expected a size such as 512M or 2G"):
+        plan(bundle(BUNDLE.replace("  0:\n", "  0: {constraints: mem=much}\n")))
 
 
 def test_overlays_change_add_and_remove(bundle, tmp_path):

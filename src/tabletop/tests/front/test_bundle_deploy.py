@@ -29,6 +29,7 @@ class ModelOfApplications:
     def __init__(self) -> None:
         self.apps: dict[str, Any] = {}
         self.machines = 0
+        self.constraints: dict[str, dict[str, str]] = {}
         self.steps: list[str] = []
 
     def __call__(self, method: str, progress: object = None, **params: Any) -> Any:
@@ -52,6 +53,11 @@ class ModelOfApplications:
             self.machines += machine == str(self.machines)
             units = self.apps[app]["units"]
             units[f"{app}/{len(units)}"] = {"machine": machine}
+
+    def add_machine(self, constraints: dict[str, str]) -> dict[str, list[str]]:
+        self.constraints[str(self.machines)] = constraints
+        self.machines += 1
+        return {"machines": [str(self.machines - 1)]}
 
     def integrate(self, a: str, b: str) -> None:
         for mine, other in ((a, b), (b, a)):
@@ -170,6 +176,14 @@ def test_a_unit_that_is_gone_can_not_be_placed_on(deploy, model):
     del model.apps["store"]["units"]["store/1"]
     with pytest.raises(TabletopError, match="can't place a unit on front/0"):
         deploy("0, front/0")
+
+
+def test_a_machine_with_constraints_is_made_before_its_units_and_once(deploy, model):
+    _, said = deploy("1, 1", **{"1: }": "1: {constraints: mem=1G}}"})
+    assert model.constraints == {"0": {"mem": "1G"}}
+    assert model.places("store") == ["0", "0"]
+    assert "- add a machine, 1 of the bundle, with mem=1G" in said
+    assert deploy("1, 1", **{"1: }": "1: {constraints: mem=1G}}"}) == (False, [])
 
 
 def test_no_units_wanted(deploy, model):

@@ -1,6 +1,14 @@
 from pathlib import Path
 
-from tabletop.hosts_file import for_machines, resolv_conf_of_host, with_machines, write_inside, write_machines
+from tabletop.hosts_file import (
+    for_machines,
+    has_server,
+    loopback_server,
+    resolv_conf_of_host,
+    with_machines,
+    write_inside,
+    write_machines,
+)
 
 PLAIN = "127.0.0.1 localhost\n"
 
@@ -55,3 +63,12 @@ def test_name_servers_on_the_host_s_loopback_are_left_out(tmp_path: Path) -> Non
     assert resolv_conf_of_host(stub, real) == "nameserver 192.0.2.53\n"
     stub.write_text("nameserver 192.0.2.1\n")
     assert resolv_conf_of_host(stub, real) == "nameserver 192.0.2.1\n"
+
+
+def test_the_name_server_on_the_host_s_own_loopback(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    assert loopback_server(file) is None
+    file.write_text("# nameserver 192.0.2.1\nnameserver ::1\nnameserver 127.0.0.54\n")
+    assert loopback_server(file) == "127.0.0.54"
+    assert not has_server(for_machines(file.read_text()))
+    assert has_server("search example\nnameserver 192.0.2.1\n")
