@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -40,6 +41,11 @@ def python() -> tuple[str, str]:
         raise PackError(f"{PYTHON} doesn't work ({error}); install the package python3") from error
     version, *rest = done.stdout.split()
     return version, "-".join((version, *rest))
+
+
+def _glibc() -> str:
+    """Return the version of the host's C library, such as `2_36`, which its machines have too."""
+    return (os.confstr("CS_GNU_LIBC_VERSION") or "glibc 2.28").rpartition(" ")[2].replace(".", "_")
 
 
 def site_packages() -> str:
@@ -118,7 +124,7 @@ def _uv_install(files: Sequence[Path], architecture: str, target: Path) -> None:
     command = [uv.find_uv_bin(), "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--link-mode", "copy"]
     command += ["--python", str(PYTHON), "--target", str(target)]
     if is_emulated(architecture):
-        command += ["--python-platform", f"{_MACHINES[architecture]}-unknown-linux-gnu"]
+        command += ["--python-platform", f"{_MACHINES[architecture]}-manylinux_{_glibc()}"]
     for path in files:
         command += ["-r", str(path)]
     try:

@@ -16,6 +16,7 @@ from tabletop.packing import PackError, pack, venv
 from tabletop.version import host_architecture
 
 OTHER = "amd64" if host_architecture() == "arm64" else "arm64"
+GLIBC = (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2].replace(".", "_")
 CACHE_TAG = "-".join(venv.python()[1].split("-")[1:3])
 
 CHARMCRAFT = """\
@@ -250,7 +251,8 @@ def compiled(workspace: Workspace) -> Workspace:
     machines = {"amd64": "x86_64", "arm64": "aarch64"}
     workspace.require(
         *(
-            workspace.wheel("wheelhouse", f"py3-none-manylinux_2_17_{machine}", machine_code(architecture))
+            # As new as the C library of machines: a wheel for it is taken.
+            workspace.wheel("wheelhouse", f"py3-none-manylinux_{GLIBC}_{machine}", machine_code(architecture))
             for architecture, machine in machines.items()
         )
     )
