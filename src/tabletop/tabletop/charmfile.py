@@ -46,6 +46,8 @@ class CharmFile:
     actions: Mapping[str, Action] = field(default_factory=dict[str, Action])
     resources: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
     storage: Mapping[str, Storage] = field(default_factory=dict[str, Storage])
+    payloads: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The type of each."""
     extra_bindings: tuple[str, ...] = ()
     subordinate: bool = False
     version: str = ""

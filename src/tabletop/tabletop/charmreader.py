@@ -79,6 +79,9 @@ class Reader:
             actions=self._all_actions(),
             resources=self._each(meta, "resources", self._resource),
             storage=self._each(meta, "storage", self._storage),
+            payloads={
+                str(name): meta.get(str, "", "payloads", name, "type") for name in meta.get(dict, {}, "payloads")
+            },
             extra_bindings=tuple(meta.get(dict, {}, "extra-bindings")),
             subordinate=meta.get(bool, False, "subordinate"),
             base=str(meta.data.get("base") or ""),

@@ -14,6 +14,7 @@ from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.engine.operation import Decision, Operation, decide
 from tabletop.engine.process import Outcome, run_for
+from tabletop.engine.refusals import CommitError
 from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
@@ -136,16 +137,24 @@ class UnitAgent(threading.Thread):
         if context.reboot == "now":
             self._log("INFO", _UNITER, f'hook "{name}" asked for a reboot; it runs again after that')
             transaction.reboot(model, row["machine"])
-        elif outcome is None or outcome.code == 0:
-            transaction.commit(context)
+        elif (outcome is None or outcome.code == 0) and self._commit(context):
             how = "ran" if outcome is not None else "skipped (the charm has no such hook)"
             self._log("INFO", _UNITER, f'{how} "{name}" hook (via hook dispatching script: dispatch)')
         elif self._stopping.is_set():
             # It may have failed for want of this daemon, so the next one runs it again.
             self._log("INFO", _UNITER, f'hook "{name}" was cut short by the end of tabletop; it runs again')
         else:
-            self._fail(event, attempts, outcome)
+            self._fail(event, attempts, outcome or Outcome(0, "", ""))
         self._log("DEBUG", _UNITER, f'hook "{name}" took {time.monotonic() - started:.3f} s')
+
+    def _commit(self, context: HookContext) -> bool:
+        """Commit what a hook did; False if that is refused."""
+        try:
+            transaction.commit(context)
+        except CommitError as error:
+            self._log("ERROR", "juju.worker.uniter.context", f"cannot apply changes: {error}")
+            return False
+        return True
 
     def _lay_out(self, row: Any, wanted: str, event: Event) -> None:
         """Give the unit (its row) its charm's files, if it has none or is to get others."""
@@ -179,6 +188,8 @@ class UnitAgent(threading.Thread):
         why = f"exit status {outcome.code}" if outcome.code > 0 else f"killed by signal {-outcome.code}"
         if outcome.code == -1 and outcome.stderr:
             why = outcome.stderr
+        if outcome.code == 0:
+            why = "committing requested changes failed"
         self._log("ERROR", _UNITER, f'hook "{event.hook_name}" (via hook dispatching script: dispatch) failed: {why}')
         with store.write():
             store.execute(

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from tabletop.errors import TabletopError
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
 def parse_duration(text: str) -> float:
@@ -24,16 +24,3 @@ def parse_duration(text: str) -> float:
 def rfc3339(seconds: float) -> str:
     """Return a time as RFC 3339 in UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_time(text: str, now: float) -> float:
-    """Return the seconds since the epoch of an RFC 3339 time, or of a duration from now.
-
-    Raises:
-        TabletopError: it is neither.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return now + parse_duration(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -70,8 +70,10 @@ class HookContext:
         self.databags: dict[tuple[int, str], dict[str, str]] = {}
         self.secrets: dict[str, Draft] = {}
         self.ports: set[Port] | None = None
+        self.closed_ports: set[Port] = set()
         self.state: dict[str, str] | None = None
         self.new_storage: dict[str, int] = {}
+        self.leader_settings: dict[str, str] | None = None
         self.reboot = ""
         self._kill: Callable[[], None] | None = None
         self._cancelled = False
@@ -107,22 +109,24 @@ class HookContext:
             self._relations = {key: value for key, value in everything.items() if key in inside}
         return self._relations
 
-    def find_relation(self, reference: str | None) -> tuple[int, RemoteRelation]:
-        """Return the relation that `-r` names (`<id>` or `<endpoint>:<id>`), or the hook's own.
+    def own_relation(self) -> tuple[int, RemoteRelation] | None:
+        """Return the relation that the hook is about, if it is about one."""
+        key = self.event.relation_id if self.event else None
+        found = None if key is None else self.relations().get(key)
+        return None if key is None or found is None else (key, found)
+
+    def find_relation(self, reference: str) -> tuple[int, RemoteRelation]:
+        """Return the relation that a text names: `<id>` or `<endpoint>:<id>`.
 
         Raises:
-            ToolError: there is no such relation, or none was named outside a relation hook.
+            ToolError: there is no such relation.
         """
-        if reference is None:
-            if self.event is None or self.event.relation_id is None:
-                raise ToolError("no relation id specified", 2)
-            reference = str(self.event.relation_id)
         endpoint, _, number = reference.rpartition(":")
         if not number.isdecimal():
-            raise ToolError(f'invalid value "{reference}" for option -r: invalid relation id', 2)
+            raise ToolError("invalid relation id", 2)
         relation = self.relations().get(int(number))
         if relation is None or (endpoint and relation.endpoint != endpoint):
-            raise ToolError(f'invalid value "{reference}" for option -r: relation not found', 2)
+            raise ToolError("relation not found", 2)
         return int(number), relation
 
     def members(self, relation_id: int) -> list[str]:

@@ -65,6 +65,7 @@ class Local:
     stopped: bool = False
     removed: bool = False
     leader: bool = False
+    leader_settings: int = 0
     charm: int = -1
     config: int = _NEVER
     boot: int = -1
@@ -107,6 +108,7 @@ class Remote:
     unit: str
     dying: bool = False
     leader: bool = False
+    leader_settings: int = 0
     charm: int = 0
     config: int = 0
     boot: int = 0
@@ -133,6 +135,8 @@ def next_event(local: Local, remote: Remote) -> Event | None:
             return _relation_event("relation-created", relation_id, relation)
     if remote.leader and not local.leader:
         return Event("leader-elected")
+    if not remote.leader and local.leader_settings != remote.leader_settings:
+        return Event("leader-settings-changed", version=remote.leader_settings)
     if remote.secret_events:
         return remote.secret_events[0]
     if attached is not None:
@@ -174,6 +178,8 @@ def acknowledge(local: Local, event: Event) -> Local:
             return replace(local, installed=True, charm=event.version)
         case "leader-elected":
             return replace(local, leader=True)
+        case "leader-settings-changed":
+            return replace(local, leader_settings=event.version)
         case "upgrade-charm":
             return replace(local, charm=event.version, config=_OWED)
         case "config-changed":

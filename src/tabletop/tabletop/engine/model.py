@@ -136,6 +136,8 @@ class Settings:
     retry_first: float = 5.0
     retry_max: float = 300.0
     machine_poll: float = 5.0
+    secret_retry: float = 300.0
+    """Seconds until a charm is told again of a secret that it did not rotate, or of a revision it did not remove."""
     juju_version: str = "3.6.9"
     juju_directory: str | None = JUJU_DIRECTORY
     """Where machines see their folder; None: where the host does (they are not containers)."""

@@ -148,7 +148,7 @@ CREATE TABLE secret_revision (
     content TEXT NOT NULL,
     created REAL NOT NULL,
     expire REAL,
-    expired_told INTEGER NOT NULL DEFAULT 0,
+    expired_told INTEGER NOT NULL DEFAULT 0, -- when its owner was last told, in seconds since the epoch
     obsolete_told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (secret, revision)
 ) STRICT;
@@ -167,6 +167,13 @@ CREATE TABLE secret_grant (
     subject TEXT NOT NULL,                  -- an application or a unit
     relation INTEGER REFERENCES relation (id) ON DELETE CASCADE, -- NULL: granted by the operator
     PRIMARY KEY (secret, subject)
+) STRICT;
+
+-- What leader-set keeps; the version grows with each change.
+CREATE TABLE leader_settings (
+    application TEXT PRIMARY KEY REFERENCES application (name) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    data TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE task (

@@ -3,7 +3,9 @@
 import json
 import secrets as entropy
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tabletop.engine.lifecycle import Event
@@ -11,16 +13,17 @@ from tabletop.engine.model import Model
 from tabletop.errors import TabletopError
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-_DAY = 86_400.0
-ROTATIONS = {
-    "never": None,
-    "hourly": 3600.0,
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_PERIODS: Mapping[str, timedelta | int] = {
+    "hourly": _HOUR,
     "daily": _DAY,
     "weekly": 7 * _DAY,
-    "monthly": 30 * _DAY,
-    "quarterly": 91 * _DAY,
-    "yearly": 365 * _DAY,
+    "monthly": 1,
+    "quarterly": 3,
+    "yearly": 12,
 }
+"""How often a secret is to be rotated: a span, or so many months."""
+ROTATIONS = ("never", *_PERIODS)
 
 
 class SecretError(TabletopError):
@@ -29,11 +32,17 @@ class SecretError(TabletopError):
 
 @dataclass(slots=True)
 class Draft:
-    """What a hook has done to one secret and not committed yet; None leaves a field as it was."""
+    """What a hook has done to one secret and not committed yet; None leaves a field as it was.
+
+    `touched`: a hook tool has changed it, so it is checked at the hook's end whether the unit may.
+    `follow`: the unit is to follow the revision that is committed.
+    """
 
     owner_kind: str
     owner: str
     created: bool = False
+    touched: bool = False
+    follow: bool = False
     label: str | None = None
     description: str | None = None
     rotate: str | None = None
@@ -43,6 +52,22 @@ class Draft:
     revoked: set[str] = field(default_factory=set[str])
     removed: bool = False
     removed_revisions: set[int] = field(default_factory=set[int])
+
+
+def next_rotation(policy: str, since: float) -> float | None:
+    """Return when a secret is to be rotated that was, or was to be, at some time; None: never.
+
+    A month is one of the calendar's; a day that a month has not got lies in the next one, as in Go's `AddDate`.
+    """
+    period = _PERIODS.get(policy)
+    if period is None:
+        return None
+    moment = datetime.fromtimestamp(since, UTC)
+    if isinstance(period, timedelta):
+        return (moment + period).timestamp()
+    months = moment.year * 12 + moment.month - 1 + period
+    first = moment.replace(year=months // 12, month=months % 12 + 1, day=1)
+    return (first + (moment.day - 1) * _DAY).timestamp()
 
 
 def new_id() -> str:
@@ -105,6 +130,52 @@ def may_read(model: Model, secret: Any, unit: str) -> bool:
     )
 
 
+def managed(model: Model, unit: str, drafts: Mapping[str, Draft]) -> dict[str, Any]:
+    """Return the secrets that a unit manages, as a hook with such drafts sees them: id to row, None for a new one."""
+    rows = _managed(model, model.unit(unit))
+    found = {row["id"]: row for row in sorted(rows, key=lambda row: row["created"])}
+    found |= {key: None for key, draft in drafts.items() if draft.created}
+    return {key: row for key, row in found.items() if key not in drafts or not drafts[key].removed}
+
+
+def grants(model: Model, secret_id: str, draft: Draft) -> dict[str, int | None]:
+    """Return who may read a secret, by the relation they got that for, with what a draft changes in it."""
+    rows = model.store.all("SELECT subject, relation FROM secret_grant WHERE secret = ?", secret_id)
+    found = {row["subject"]: row["relation"] for row in rows} | draft.grants
+    return {subject: relation for subject, relation in found.items() if subject not in draft.revoked}
+
+
+def expiry(model: Model, secret_id: str, revision: int) -> float | None:
+    """Return when a revision expires."""
+    return model.store.value(
+        "SELECT expire FROM secret_revision WHERE secret = ? AND revision = ?", secret_id, revision
+    )
+
+
+def check_draft(model: Model, unit: str, secret_id: str, draft: Draft) -> None:
+    """Refuse what a hook did to a secret that its unit may not change.
+
+    Raises:
+        SecretError: it may not, or the secret isn't there, or another of the owner's has its label.
+    """
+    if not draft.touched or (draft.created and draft.removed):
+        return
+    owner = draft.owner
+    if not draft.created:
+        secret = find(model, secret_id)
+        owner = secret["owner"]
+        if not manages(model, secret, unit):
+            mine = secret["owner_kind"] == "application" and owner == unit.partition("/")[0]
+            raise SecretError(f'"{unit}" is not leader of "{owner}"' if mine else "permission denied")
+        for revision in draft.removed_revisions:
+            content(model, secret_id, revision)
+    taken = model.store.value(
+        "SELECT count(*) FROM secret WHERE label = ? AND owner = ? AND id != ?", draft.label, owner, secret_id
+    )
+    if draft.label and taken:
+        raise SecretError(f'secret with label "{draft.label}" already exists')
+
+
 def pending_events(model: Model, unit: Any) -> tuple[Event, ...]:
     """Return the secret events that a unit (its row) is to get."""
     name: str = unit["name"]
@@ -125,11 +196,13 @@ def pending_events(model: Model, unit: Any) -> tuple[Event, ...]:
     now = time.time()
     for secret in _managed(model, unit):
         if secret["next_rotate"] is not None and secret["next_rotate"] <= now:
-            events.append(_event("secret-rotate", secret["id"], secret["label"], None))
+            event = _event("secret-rotate", secret["id"], secret["label"], None)
+            events.append(replace(event, version=latest(model, secret["id"])))
         expired = store.all(
-            "SELECT revision FROM secret_revision WHERE secret = ? AND expire <= ? AND NOT expired_told",
+            "SELECT revision FROM secret_revision WHERE secret = ? AND expire <= ? AND expired_told <= ?",
             secret["id"],
             now,
+            now - model.settings.secret_retry,
         )
         events += [_event("secret-expired", secret["id"], secret["label"], row["revision"]) for row in expired]
         obsolete = store.all(
@@ -148,7 +221,10 @@ def next_due(model: Model, unit: Any) -> float | None:
     moments: list[float] = []
     for secret in _managed(model, unit):
         expire = model.store.value(
-            "SELECT min(expire) FROM secret_revision WHERE secret = ? AND NOT expired_told", secret["id"]
+            "SELECT min(iif(expired_told, max(expire, expired_told + ?), expire))"
+            " FROM secret_revision WHERE secret = ?",
+            model.settings.secret_retry,
+            secret["id"],
         )
         moments += [moment for moment in (secret["next_rotate"], expire) if moment is not None]
     return min(moments, default=None)
@@ -166,22 +242,43 @@ def acknowledge(model: Model, unit: str, event: Event) -> None:
                 unit,
             )
         case "secret-rotate":
-            rotate = store.value("SELECT rotate FROM secret WHERE id = ?", plain_id(event.secret_id))
-            period = ROTATIONS.get(rotate or "never")
+            _schedule_rotation(model, plain_id(event.secret_id), event.version)
+        case "secret-expired":
             store.execute(
-                "UPDATE secret SET next_rotate = ? WHERE id = ?",
-                period and time.time() + period,
+                "UPDATE secret_revision SET expired_told = ? WHERE secret = ? AND revision = ?",
+                int(time.time()),
                 plain_id(event.secret_id),
+                event.secret_revision,
             )
-        case "secret-expired" | "secret-remove":
-            column = "expired_told" if event.kind == "secret-expired" else "obsolete_told"
+        case "secret-remove":
             store.execute(
-                f"UPDATE secret_revision SET {column} = 1 WHERE secret = ? AND revision = ?",  # noqa: S608
+                "UPDATE secret_revision SET obsolete_told = 1 WHERE secret = ? AND revision = ?",
                 plain_id(event.secret_id),
                 event.secret_revision,
             )
         case _:
             pass
+
+
+def _schedule_rotation(model: Model, secret_id: str, before: int) -> None:
+    """Set when a secret is rotated next: soon again, if the hook that was to rotate it made no new revision.
+
+    Soon, too, if the latest revision expires before the next regular time.
+    """
+    store = model.store
+    secret = store.one("SELECT * FROM secret WHERE id = ?", secret_id)
+    if secret is None:
+        return
+    now = time.time()
+    since = secret["next_rotate"] or now
+    regular = next_rotation(secret["rotate"], since)
+    if regular is not None:
+        last = latest(model, secret_id)
+        expires = expiry(model, secret_id, last)
+        soon = since + model.settings.secret_retry
+        too_late = expires is not None and soon < expires < regular
+        regular = max(now, soon if too_late or last == before else regular)
+    store.execute("UPDATE secret SET next_rotate = ? WHERE id = ?", regular, secret_id)
 
 
 def follow(model: Model, secret_id: str, unit: str, revision: int, label: str | None) -> None:
@@ -223,12 +320,11 @@ def apply_draft(model: Model, secret_id: str, draft: Draft) -> None:
     for column, value in (("label", draft.label), ("description", draft.description)):
         if value is not None:
             store.execute(f"UPDATE secret SET {column} = ?, updated = ? WHERE id = ?", value, now, secret_id)  # noqa: S608
-    if draft.rotate is not None:
-        period = ROTATIONS[draft.rotate]
+    if draft.rotate is not None and draft.rotate != store.value("SELECT rotate FROM secret WHERE id = ?", secret_id):
         store.execute(
             "UPDATE secret SET rotate = ?, next_rotate = ?, updated = ? WHERE id = ?",
             draft.rotate,
-            period and now + period,
+            next_rotation(draft.rotate, now),
             now,
             secret_id,
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tabletop.engine import relations, secrets, subordinates
+from tabletop.engine import leadership, relations, secrets, subordinates
 from tabletop.engine.durations import parse_duration
 from tabletop.engine.lifecycle import Event, Local, Remote, RemoteRelation
 from tabletop.engine.model import Model
@@ -45,6 +45,7 @@ def remote_state(model: Model, unit: Any) -> Remote:
         unit=unit["name"],
         dying=unit["life"] != "alive",
         leader=model.leader(unit["application"]) == unit["name"],
+        leader_settings=leadership.version(model, application["name"]),
         charm=application["charm_version"],
         config=config_mark(model, application),
         boot=boots,

@@ -12,7 +12,7 @@ from tabletop.engine.faults import StateError, damaged, explain
 from tabletop.errors import TabletopError
 
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
-VERSION = 3
+VERSION = 4
 """Of the schema, kept in the database; 0 is what the first builds wrote."""
 
 _FROM_0 = """
@@ -43,7 +43,14 @@ CREATE TABLE storage (
 INSERT INTO storage (id, name, unit, location, since) SELECT id, name, unit, location, since FROM storage_1;
 DROP TABLE storage_1;
 """
-_MIGRATIONS = (_FROM_0, _FROM_1, _FROM_2)
+_FROM_3 = """
+CREATE TABLE IF NOT EXISTS leader_settings (
+    application TEXT PRIMARY KEY REFERENCES application (name) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    data TEXT NOT NULL
+) STRICT;
+"""
+_MIGRATIONS = (_FROM_0, _FROM_1, _FROM_2, _FROM_3)
 """What leads from each version to the next."""
 
 

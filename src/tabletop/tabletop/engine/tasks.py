@@ -14,6 +14,7 @@ from tabletop.engine.layout import agent_directory
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.engine.params import check_params
 from tabletop.engine.process import Outcome, run_for
+from tabletop.engine.refusals import CommitError
 from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
@@ -121,9 +122,10 @@ def run_task(model: Model, unit: str, task_id: int) -> None:
     while True:
         try:
             with store.write():
-                if outcome.code == 0:
-                    transaction.commit(context)
-                _finish(model, task, outcome)
+                refused = _commit(context) if outcome.code == 0 else ""
+                if context.reboot == "now":
+                    transaction.reboot(model, context.machine)
+                _finish(model, task, outcome, refused)
         except StateError as error:
             # A task is not run twice, so its end is kept until it can be written.
             logger.warning("the end of task %d can't be written yet: %s", task_id, error)
@@ -186,10 +188,24 @@ def _run(context: HookContext, machine: str) -> Outcome:
         return Outcome(-1, "", str(error))
 
 
-def _finish(model: Model, task: TaskState, outcome: Outcome) -> None:
+def _commit(context: HookContext) -> str:
+    """Commit what a task did; return why that is refused, or nothing."""
+    try:
+        transaction.commit(context)
+    except CommitError as error:
+        context.model.log.add(context.unit, "ERROR", "juju.worker.uniter.context", f"cannot apply changes: {error}")
+        return str(error)
+    return ""
+
+
+def _finish(model: Model, task: TaskState, outcome: Outcome, refused: str) -> None:
     results: dict[str, Any] = {**task.results, "return-code": outcome.code}
     results.update({name: getattr(outcome, name) for name in ("stdout", "stderr") if getattr(outcome, name)})
     status, message = "completed", ""
+    if refused:
+        if task.kind == "action":
+            status, message = "failed", "committing requested changes failed"
+        results |= {"stderr": "\n".join(filter(None, (outcome.stderr, refused))), "return-code": 1}
     if outcome.timed_out:
         status, message = "failed", "it took too long and was killed"
     elif task.kind == "action" and outcome.code != 0:

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from tabletop.engine import lifecycle, relations, secrets, storage
+from tabletop.engine import lifecycle, refusals, relations, secrets, storage
 from tabletop.engine.hooks import HookContext
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
@@ -15,14 +15,21 @@ INSTALLING = "installing charm software"
 
 
 def commit(context: HookContext) -> None:
-    """Commit what a successful hook wrote, and acknowledge its event."""
+    """Commit what a successful hook wrote, and acknowledge its event.
+
+    Raises:
+        CommitError: something that it asked for is refused; nothing is committed.
+    """
     model, store = context.model, context.model.store
     with store.write():
         if store.one("SELECT 1 FROM unit WHERE name = ?", context.unit) is None:
             return
+        refusals.check(context)
         grown = _write_databags(context)
         for secret_id, draft in context.secrets.items():
             secrets.apply_draft(model, secret_id, draft)
+            if draft.follow and not draft.removed:
+                secrets.follow(model, secret_id, context.unit, secrets.latest(model, secret_id), None)
         if context.ports is not None:
             store.execute("DELETE FROM opened_port WHERE unit = ?", context.unit)
             for port in context.ports:

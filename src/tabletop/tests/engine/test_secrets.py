@@ -2,10 +2,13 @@
 
 import json
 import stat
+import time
+from datetime import UTC, datetime
 
 import pytest
 from world import World
 
+from tabletop.engine.secrets import next_rotation
 from tabletop.errors import TabletopError
 
 
@@ -27,7 +30,7 @@ def add(world: World, *, grant: str = ":") -> str:
 def test_a_secret_is_read_after_it_is_granted_and_not_after_it_is_revoked(related: World) -> None:
     world = related
     uri = add(world)
-    assert uri.startswith("secret:")
+    assert uri == f"secret://{world.controller._model('m').uuid}/{uri.rpartition('/')[2]}"
     assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
     world.out("db/0", f"secret-grant --relation 1 {uri}")
     assert json.loads(world.out("app/0", f"secret-get --format json {uri}")) == {"password": "one"}
@@ -58,7 +61,7 @@ def test_readers_follow_a_revision_are_told_of_a_new_one_and_peek_or_refresh(rel
     world.settle()
     assert world.events("app/0") == ["secret-changed"]
     assert world.events("app/1") == [], "it never read the secret"
-    assert world.out("app/0", "secret-get --label mine --format json") == '{"password": "one"}'
+    assert world.out("app/0", "secret-get --label mine --format json") == '{"password":"one"}'
     assert world.out("app/0", f"secret-get {uri} --peek password") == "two"
     assert world.out("app/0", f"secret-get {uri} password") == "one"
     assert world.out("app/0", f"secret-get {uri} --refresh password") == "two"
@@ -68,13 +71,13 @@ def test_readers_follow_a_revision_are_told_of_a_new_one_and_peek_or_refresh(rel
     assert world.events("db/0") == ["secret-remove"], "nobody follows the first revision any more"
     world.out("db/0", f"secret-remove --revision 1 {uri}; secret-set {uri} password=two")
     world.settle()
-    assert json.loads(world.out("db/0", f"secret-info-get {uri} --format json"))[uri.removeprefix("secret:")] == {
+    assert json.loads(world.out("db/0", f"secret-info-get {uri} --format json"))[uri.rpartition("/")[2]] == {
         "revision": 2,
         "label": "password",
         "owner": "application",
         "rotation": "never",
         "description": "about",
-        "access": [{"target": "application-app", "role": "view"}],
+        "access": [{"target": "application-app", "scope": "relation-app.db#db.db", "role": "view"}],
     }
 
 
@@ -82,14 +85,18 @@ def test_only_the_leader_manages_what_the_application_owns_and_peers_may_read_it
     world = related
     uri = add(world)
     assert world.out("db/1", f"secret-get {uri} password") == "one"
-    assert world.refused("db/1", f"secret-set {uri} password=two") == "ERROR this unit is not the leader"
+    key = uri.rpartition("/")[2]
+    assert world.refused("db/1", f"secret-set {uri} password=two") == '"db/1" is not leader of "db"'
+    assert world.refused("db/1", f"secret-grant {uri} -r 1") == f'ERROR secret "{key}" not found'
+    assert world.refused("db/1", f"secret-info-get {uri}") == f'ERROR secret "{key}" not found'
     assert world.refused("db/1", "secret-add password=x") == "ERROR this unit is not the leader"
-    assert world.refused("app/0", f"secret-remove {uri}") == "ERROR permission denied"
+    assert world.refused("app/0", f"secret-remove {uri}") == "permission denied"
+    assert world.refused("app/0", f"secret-info-get {uri}") == f'ERROR secret "{key}" not found'
     own = world.out("db/1", "secret-add --owner unit --label own password=x")
-    assert world.out("db/1", "secret-get --label own --format json") == '{"password": "x"}'
-    assert json.loads(world.out("db/1", "secret-ids --format json")) == [own.removeprefix("secret:")]
+    assert world.out("db/1", "secret-get --label own --format json") == '{"password":"x"}'
+    assert json.loads(world.out("db/1", "secret-ids --format json")) == [own.rpartition("/")[2]]
     assert world.refused("db/0", "secret-add --label password password=x") == (
-        'ERROR secret with label "password" already exists'
+        'secret with label "password" already exists'
     )
 
 
@@ -100,8 +107,8 @@ def test_what_is_not_there_or_makes_no_sense_is_refused(related: World) -> None:
     assert 'secret URI "password" not valid' in related.refused("app/0", "secret-get --label nope password")
     assert "require either a secret URI or label" in related.refused("app/0", "secret-get")
     assert "not found" in related.refused("app/0", "secret-get --label nope")
-    assert "rotate policy" in related.refused("db/0", "secret-add --rotate often a=b")
-    assert "relation not found" in related.refused("db/0", "id=$(secret-add a=b); secret-grant --relation 99 $id")
+    assert "rotate policy" in related.refused("db/0", "secret-add --rotate often abc=b")
+    assert "relation not found" in related.refused("db/0", "id=$(secret-add abc=b); secret-grant --relation 99 $id")
     uri = add(related)
     related.out("db/0", f"secret-remove {uri}")
     assert "not found" in related.refused("db/0", f"secret-get {uri}")
@@ -115,14 +122,54 @@ def test_big_values_files_and_base64(related: World) -> None:
     assert world.out("db/0", f"secret-get {uri} code#base64") == "aGVsbG8="
 
 
-def test_rotation_and_expiry_tell_the_owner(related: World) -> None:
+def test_an_expired_revision_is_told_of_until_it_is_removed(related: World) -> None:
     world = related
-    world.out("db/0", "secret-add --expire 100ms a=b")
-    world.until(lambda: "secret-expired" in world.events("db/0"), "secret-expired")
-    uri = world.out("db/0", "secret-add --rotate hourly a=b")
-    info = json.loads(world.out("db/0", f"secret-info-get {uri} --format json"))[uri.removeprefix("secret:")]
-    assert info["rotation"] == "hourly"
-    assert "rotates" in info
+    uri = world.out("db/0", "secret-add --expire 100ms password=one")
+    world.until(lambda: world.events("db/0").count("secret-expired") == 2, "secret-expired, again after a while")
+    world.behave("db-0", "secret-expired", 'secret-remove "$JUJU_SECRET_ID" --revision "$JUJU_SECRET_REVISION"')
+    world.until(lambda: world.controller.secrets("m") == {}, "the secret gone with its only revision")
+    assert "not found" in world.refused("db/0", f"secret-get {uri}")
+
+
+def test_a_secret_that_is_due_is_rotated_and_told_of_until_it_is(related: World) -> None:
+    world = related
+    uri = world.out("db/0", "secret-add --rotate hourly --label pass password=one")
+    key = uri.rpartition("/")[2]
+
+    def due() -> float:
+        info = json.loads(world.out("db/0", f"secret-info-get {uri} --format json"))[key]
+        assert info["rotation"] == "hourly"
+        return datetime.fromisoformat(info["rotates"]).timestamp() - time.time()
+
+    assert 3500 < due() <= 3600
+    world.rewind_rotation(key)
+    world.until(lambda: world.events("db/0").count("secret-rotate") >= 2, "told again: nothing was rotated")
+    world.behave("db-0", "secret-rotate", 'secret-set "$JUJU_SECRET_ID" password=two')
+    world.until(lambda: due() > 3500, "due in an hour again")
+    assert world.out("db/0", f"secret-get {uri} --refresh password") == "two"
+    world.settle()
+    world.clear()
+    world.out("db/0", f"secret-set {uri} --rotate never")
+    assert "rotates" not in world.out("db/0", f"secret-info-get {uri}")
+
+
+def test_a_unit_that_refreshes_what_it_has_just_changed_follows_it(related: World) -> None:
+    world = related
+    uri = add(world)
+    assert world.out("db/0", f"secret-get {uri} password") == "one"
+    assert world.out("db/0", f"secret-set {uri} password=two; secret-get {uri} password") == "one"
+    assert world.out("db/0", f"secret-set {uri} password=three; secret-get {uri} --refresh password") == "three"
+    assert world.out("db/0", f"secret-get {uri} password") == "three"
+
+
+def test_an_owner_s_label_serves_all_of_its_units_and_can_be_changed_by_reading(related: World) -> None:
+    world = related
+    uri = add(world)
+    assert world.out("db/1", f"secret-get {uri} --label mine password") == "one"
+    assert 'consumer label "mine" not found' in world.refused("db/1", "secret-get --label mine")
+    assert world.out("db/1", "secret-get --label password") == "password: one"
+    assert world.out("db/0", f"secret-get {uri} --label other password") == "one"
+    assert world.out("db/1", "secret-get --label other") == "password: one"
 
 
 def test_an_operator_adds_grants_and_updates_a_secret(related: World) -> None:
@@ -179,3 +226,23 @@ def test_revisions_of_an_operator_s_secret_are_listed_pruned_and_removed(related
         controller.add_secret("m", "empty", {})
     with pytest.raises(TabletopError, match="not found"):
         controller.show_secret("m", "gone")
+
+
+@pytest.mark.parametrize(
+    ("policy", "since", "due"),
+    [
+        ("never", "2026-01-31", None),
+        ("hourly", "2026-01-31", "2026-01-31T01:00"),
+        ("daily", "2026-01-31", "2026-02-01"),
+        ("weekly", "2026-01-31", "2026-02-07"),
+        ("monthly", "2026-01-31", "2026-03-03"),
+        ("monthly", "2026-12-15", "2027-01-15"),
+        ("quarterly", "2026-11-30", "2027-03-02"),
+        ("yearly", "2024-02-29", "2025-03-01"),
+    ],
+)
+def test_when_a_secret_is_rotated_next(policy: str, since: str, due: str | None) -> None:
+    def moment(text: str) -> float:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    assert next_rotation(policy, moment(since)) == (None if due is None else moment(due))

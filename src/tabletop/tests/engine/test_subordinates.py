@@ -77,7 +77,7 @@ def test_container_scoped_databags_are_between_the_pair_alone(pairs: World) -> N
     assert pairs.all_events() == [f"{subordinate} host-relation-changed db/0"]
     assert pairs.out(subordinate, "relation-get -r host:2 word db/0") == "hush"
     assert pairs.out(other, "relation-list -r host:2") == "db/1"
-    assert "permission denied" in pairs.refused(other, "relation-get -r host:2 word db/0")
+    assert "settings not found" in pairs.refused(other, "relation-get -r host:2 word db/0")
     # Among themselves subordinates are peers as any units are.
     assert pairs.out(other, "relation-list -r minions:1") == subordinate
 

@@ -19,7 +19,7 @@ from tabletop.engine.model import Settings
 
 CHARMS = Path(__file__).parent / "charms"
 PATIENCE = 60.0
-SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, juju_directory=None)
+SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, secret_retry=1.0, juju_directory=None)
 
 
 def pack(name: str, directory: Path, dispatch: str, extra: Mapping[str, str] | None = None) -> Path:
@@ -146,6 +146,12 @@ class World:
         queued = self.controller.run_action("m", [unit], action, params)
         (task,) = queued["tasks"].values()
         return self.controller.wait_task(self.call, "m", task, timeout=PATIENCE)
+
+    def rewind_rotation(self, secret_id: str) -> None:
+        """Let a secret be due for its rotation now, as if its time had come."""
+        store = self.controller._model("m").store
+        with store.write():
+            store.execute("UPDATE secret SET next_rotate = ? WHERE id = ?", time.time(), secret_id)
 
     def log(self, level: str = "DEBUG") -> str:
         """Return all of the debug log as text."""

@@ -4,78 +4,94 @@ A function takes a `Call` and returns what the tool prints; it refuses by raisin
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tabletop.engine.faults import StateError
 from tabletop.engine.hooks import HookContext, ToolError
-from tabletop.engine.hooktools import action, keeping, ports, relation, secret, unit
-from tabletop.engine.hooktools.call import RELATION, Call, Options
+from tabletop.engine.hooktools import (
+    action,
+    goals,
+    leader,
+    legacy,
+    network,
+    ports,
+    relation,
+    resource,
+    secret,
+    secretread,
+    state,
+    status,
+    storage,
+    unit,
+)
+from tabletop.engine.hooktools.call import RELATION, Call, Tool
+from tabletop.engine.hooktools.options import SMART, YAML, Options
 
 logger = logging.getLogger(__name__)
 
 _APP = {"app": "app"}
 _FILE = {"file": "file"}
-_DESCRIPTION = {
-    "label": "label",
-    "description": "description",
-    "expire": "expire",
-    "rotate": "rotate",
-    "owner": "owner",
-    **_FILE,
-}
-_GRANT = {**RELATION, "unit": "unit", "app": "app", "application": "app"}
+_ENDPOINTS = {"endpoints": "endpoints"}
+_APPLICATION = {"application": "application"}
+_LABEL = {"label": "label"}
+_ANY = None
 
-_TOOLS: Mapping[str, tuple[Callable[[Call], str], Options]] = {
-    "action-fail": (action.action_fail, Options()),
-    "action-get": (action.action_get, Options()),
-    "action-log": (action.action_log, Options()),
-    "action-set": (action.action_set, Options()),
-    "application-version-set": (unit.application_version_set, Options()),
-    "close-port": (ports.close_port, Options({"endpoints": "endpoints"})),
-    "config-get": (unit.config_get, Options({}, {"a": "all", "all": "all"})),
-    "credential-get": (unit.credential_get, Options()),
-    "goal-state": (unit.goal_state, Options()),
-    "is-leader": (unit.is_leader, Options()),
-    "juju-log": (unit.juju_log, Options({"l": "log-level", "log-level": "log-level"}, {"debug": "debug"})),
-    "juju-reboot": (unit.juju_reboot, Options({}, {"now": "now"})),
-    "network-get": (
-        unit.network_get,
-        Options(
-            RELATION,
-            {name: name for name in ("bind-address", "ingress-address", "egress-subnets", "primary-address")},
-        ),
-    ),
-    "open-port": (ports.open_port, Options({"endpoints": "endpoints"})),
-    "opened-ports": (ports.opened_ports, Options({}, {"endpoints": "endpoints"})),
-    "payload-register": (unit.payload, Options()),
-    "payload-status-set": (unit.payload, Options()),
-    "payload-unregister": (unit.payload, Options()),
-    "relation-get": (relation.relation_get, Options(RELATION, _APP)),
-    "relation-ids": (relation.relation_ids, Options()),
-    "relation-list": (relation.relation_list, Options(RELATION, _APP)),
-    "relation-model-get": (relation.relation_model_get, Options(RELATION)),
-    "relation-set": (relation.relation_set, Options({**RELATION, **_FILE}, _APP)),
-    "resource-get": (unit.resource_get, Options()),
-    "secret-add": (secret.secret_add, Options(_DESCRIPTION)),
-    "secret-get": (secret.secret_get, Options({"label": "label"}, {"peek": "peek", "refresh": "refresh"})),
-    "secret-grant": (secret.secret_grant, Options(_GRANT)),
-    "secret-ids": (secret.secret_ids, Options()),
-    "secret-info-get": (secret.secret_info_get, Options({"label": "label"})),
-    "secret-remove": (secret.secret_remove, Options({"revision": "revision"})),
-    "secret-revoke": (secret.secret_revoke, Options(_GRANT)),
-    "secret-set": (secret.secret_set, Options(_DESCRIPTION)),
-    "state-delete": (keeping.state_delete, Options()),
-    "state-get": (keeping.state_get, Options()),
-    "state-set": (keeping.state_set, Options(_FILE)),
-    "status-get": (
-        unit.status_get,
-        Options({}, {"include-data": "include-data", "application": "application"}),
-    ),
-    "status-set": (unit.status_set, Options({}, {"application": "application"})),
-    "storage-add": (keeping.storage_add, Options()),
-    "storage-get": (keeping.storage_get, Options({"s": "s"})),
-    "storage-list": (keeping.storage_list, Options()),
+
+def _same(*names: str) -> Mapping[str, str]:
+    return {name: name for name in names}
+
+
+_ADDRESSES = _same("bind-address", "ingress-address", "egress-subnets", "primary-address")
+_LEVEL = {"l": "log-level", "log-level": "log-level"}
+_SECRET = _same("label", "description", "expire", "rotate", "owner", "file")
+_REVOKE = {**RELATION, **_same("unit", "app"), "application": "app"}
+
+_TOOLS: Mapping[str, Tool] = {
+    "action-fail": Tool(action.action_fail, Options(most=1)),
+    "action-get": Tool(action.action_get, Options(formats=SMART, most=1)),
+    "action-log": Tool(action.action_log, Options(most=_ANY)),
+    "action-set": Tool(action.action_set, Options(most=_ANY)),
+    "add-metric": Tool(legacy.add_metric, Options({"l": "labels", "labels": "labels"}, most=_ANY)),
+    "application-version-set": Tool(unit.application_version_set, Options(most=1)),
+    "close-port": Tool(ports.close_port, Options(_ENDPOINTS, silent_format=True, most=1)),
+    "config-get": Tool(unit.config_get, Options({}, {"a": "all", "all": "all"}, formats=SMART, most=1)),
+    "credential-get": Tool(unit.credential_get, Options(formats=SMART)),
+    "goal-state": Tool(goals.goal_state, Options(formats=YAML)),
+    "is-leader": Tool(leader.is_leader, Options(formats=SMART)),
+    "juju-log": Tool(unit.juju_log, Options(_LEVEL, _same("debug"), silent_format=True, most=_ANY)),
+    "juju-reboot": Tool(unit.juju_reboot, Options({}, _same("now"))),
+    "leader-get": Tool(leader.leader_get, Options(formats=SMART, most=1)),
+    "leader-set": Tool(leader.leader_set, Options(most=_ANY)),
+    "network-get": Tool(network.network_get, Options(RELATION, _ADDRESSES, formats=SMART, most=1)),
+    "open-port": Tool(ports.open_port, Options(_ENDPOINTS, silent_format=True, most=1)),
+    "opened-ports": Tool(ports.opened_ports, Options({}, _ENDPOINTS, formats=SMART)),
+    "payload-register": Tool(legacy.payload_register, Options(most=_ANY)),
+    "payload-status-set": Tool(legacy.payload_status_set, Options(most=3)),
+    "payload-unregister": Tool(legacy.payload_unregister, Options(most=2)),
+    "relation-get": Tool(relation.relation_get, Options(RELATION, _APP, formats=SMART, most=2)),
+    "relation-ids": Tool(relation.relation_ids, Options(formats=SMART, most=1)),
+    "relation-list": Tool(relation.relation_list, Options(RELATION, _APP, formats=SMART)),
+    "relation-model-get": Tool(relation.relation_model_get, Options(RELATION, formats=SMART)),
+    "relation-set": Tool(relation.relation_set, Options({**RELATION, **_FILE}, _APP, silent_format=True, most=_ANY)),
+    "resource-get": Tool(resource.resource_get, Options(most=1)),
+    "secret-add": Tool(secret.secret_add, Options(_SECRET, most=_ANY)),
+    "secret-get": Tool(secretread.secret_get, Options(_LABEL, _same("peek", "refresh"), formats=YAML, most=2)),
+    "secret-grant": Tool(secret.secret_grant, Options({**RELATION, "unit": "unit"}, most=_ANY)),
+    "secret-ids": Tool(secretread.secret_ids, Options(formats=SMART)),
+    "secret-info-get": Tool(secretread.secret_info_get, Options(_LABEL, formats=YAML, most=1)),
+    "secret-remove": Tool(secret.secret_remove, Options({"revision": "revision"}, most=1)),
+    "secret-revoke": Tool(secret.secret_revoke, Options(_REVOKE, most=_ANY)),
+    "secret-set": Tool(secret.secret_set, Options(_SECRET, most=_ANY)),
+    "state-delete": Tool(state.state_delete, Options(most=1)),
+    "state-get": Tool(state.state_get, Options({}, _same("strict"), formats=SMART, most=1)),
+    "state-set": Tool(state.state_set, Options(_FILE, most=_ANY)),
+    "status-get": Tool(status.status_get, Options({}, _same("include-data", "application"), formats=SMART)),
+    "status-set": Tool(status.status_set, Options({}, _APPLICATION, most=2)),
+    "storage-add": Tool(storage.storage_add, Options(most=_ANY)),
+    "storage-get": Tool(storage.storage_get, Options({"s": "s"}, formats=SMART, most=1)),
+    "storage-list": Tool(storage.storage_list, Options(formats=SMART, most=1)),
+    "unit-get": Tool(network.unit_get, Options(formats=SMART, most=1)),
 }
 
 NAMES = tuple(_TOOLS)
@@ -94,12 +110,13 @@ def call(context: HookContext, tool: str, arguments: Sequence[str], files: Mappi
     """Run a tool for a hook."""
     found = _TOOLS.get(tool)
     if found is None:
-        return Answer(1, "", f"ERROR there is no hook tool {tool}\n")
-    function, options = found
+        return Answer(1, "", f"ERROR bad request: unknown command: {tool}\n")
+    options = found.options
     try:
-        values, rest = options.parse(arguments)
+        parsed = options.parse(arguments)
+        form = parsed.values.get("format", options.formats[0]) if options.formats else ""
         with context.lock:
-            return Answer(0, function(Call(context, values, rest, files)), "")
+            out = found.run(Call(context, parsed.values, parsed.rest, files, parsed.spelled, form))
     except ToolError as error:
         return Answer(error.code, "", f"ERROR {error}\n")
     except StateError as error:
@@ -108,3 +125,5 @@ def call(context: HookContext, tool: str, arguments: Sequence[str], files: Mappi
         # The outermost loop of a tool's call: the charm must get an answer, and the reason must not get lost.
         logger.exception("%s failed in %s", tool, context.unit)
         return Answer(1, "", f"ERROR {tool}: tabletop failed; its log says why\n")
+    silent = options.silent_format and parsed.values.get("format")
+    return Answer(0, out, f'--format flag deprecated for command "{tool}"' if silent else "")

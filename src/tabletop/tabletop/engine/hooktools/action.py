@@ -8,7 +8,7 @@ from tabletop.engine.hooks import TaskState, ToolError
 from tabletop.engine.hooktools.call import Call
 
 _KEY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\Z")
-_RESERVED = ("stdout", "stdout-encoding", "stderr", "stderr-encoding", "return-code")
+_RESERVED = ("stdout", "stdout-encoding", "stderr", "stderr-encoding")
 
 
 def action_get(call: Call) -> str:
@@ -23,18 +23,18 @@ def action_get(call: Call) -> str:
 
 def action_set(call: Call) -> str:
     """Set results; a dot in a key makes a mapping."""
-    task = _task(call)
-    for key, value in call.pairs(call.arguments).items():
-        first = key.partition(".")[0]
-        if first in _RESERVED:
-            raise ToolError(f'cannot set reserved action key "{first}"', 2)
-        if not _KEY.match(key):
-            raise ToolError(
-                f'key "{key}" must start and end with lowercase alphanumeric, '
-                "and contain only lowercase alphanumeric, hyphens and periods",
-                2,
-            )
-        _place(task.results, key.split("."), value)
+    changes: list[tuple[list[str], str]] = []
+    for argument in call.arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ToolError(f'argument "{argument}" must be of the form key...=value', 2)
+        path = key.split(".")
+        for part in path:
+            _check_key(part)
+        changes.append((path, value))
+    results = _task(call).results
+    for path, value in changes:
+        _place(results, path, value)
     return ""
 
 
@@ -42,12 +42,14 @@ def action_fail(call: Call) -> str:
     """Mark the action as failed, with a reason."""
     task = _task(call)
     task.failed = True
-    task.message = call.argument(0) or "action failed without reason given, check action for errors"
+    reason = call.argument(0)
+    task.message = "action failed without reason given, check action for errors" if reason is None else reason
     return ""
 
 
 def action_log(call: Call) -> str:
     """Tell the operator how the action gets on, at once."""
+    call.required(0, "no message specified")
     task = _task(call)
     message = " ".join(call.arguments)
     store = call.context.model.store
@@ -68,6 +70,17 @@ def _task(call: Call) -> TaskState:
     if task is None or task.kind != "action":
         raise ToolError("not running an action")
     return task
+
+
+def _check_key(key: str) -> None:
+    if not _KEY.match(key):
+        raise ToolError(
+            f'key "{key}" must start and end with lowercase alphanumeric, '
+            "and contain only lowercase alphanumeric, hyphens and periods",
+            2,
+        )
+    if key in _RESERVED:
+        raise ToolError(f'cannot set reserved action key "{key}"', 2)
 
 
 def _place(results: dict[str, Any], path: list[str], value: str) -> None:

@@ -1,13 +1,19 @@
-"""One call of a hook tool: its arguments as Go's flags are parsed, and its output in the formats Juju has."""
+"""One call of a hook tool: its arguments, the files that they name, and its output."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import yaml
 
 from tabletop.engine.hooks import HookContext, ToolError
+from tabletop.engine.hooktools import formats
+from tabletop.engine.hooktools.options import Options
+from tabletop.engine.lifecycle import RemoteRelation
+
+RELATION: Mapping[str, str] = {"r": "relation", "relation": "relation"}
+_NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,33 +24,61 @@ class Call:
     options: Mapping[str, str]
     arguments: Sequence[str]
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    spelled: Mapping[str, str] = field(default_factory=dict[str, str])
+    form: str = "smart"
 
     def flag(self, name: str) -> bool:
         """Return a boolean option, false unless given."""
-        text = self.options.get(name, "false")
-        if text.lower() not in ("true", "false"):
-            raise ToolError(f'invalid value "{text}" for option --{name}: expected true or false', 2)
-        return text.lower() == "true"
+        return self.options.get(name) == "true"
 
     def argument(self, index: int) -> str | None:
         """Return an argument by its place, or None."""
         return self.arguments[index] if index < len(self.arguments) else None
 
-    def required(self, index: int, what: str) -> str:
-        """Return an argument by its place, which must be there."""
+    def required(self, index: int, complaint: str) -> str:
+        """Return an argument by its place.
+
+        Raises:
+            ToolError: it isn't there; the text is the complaint.
+        """
         value = self.argument(index)
         if value is None:
-            raise ToolError(f"no {what} specified", 2)
+            raise ToolError(complaint, 2)
         return value
+
+    def relation(self, complaint: str = "no relation id specified") -> tuple[int, RemoteRelation]:
+        """Return the relation that an option names, or the hook's own.
+
+        Raises:
+            ToolError: there is no such relation, or none was named outside a relation's hook.
+        """
+        found = self.relation_if_any()
+        if found is None:
+            raise ToolError(complaint, 2)
+        return found
+
+    def relation_if_any(self) -> tuple[int, RemoteRelation] | None:
+        """Return the relation that an option names, or the hook's own, or None.
+
+        Raises:
+            ToolError: there is no such relation.
+        """
+        reference = self.options.get("relation")
+        if reference is None:
+            return self.context.own_relation()
+        try:
+            return self.context.find_relation(reference)
+        except ToolError as error:
+            raise ToolError(f'invalid value "{reference}" for option {self.spelled["relation"]}: {error}', 2) from None
 
     def file(self, path: str) -> str:
         """Return the text of a file that an argument names."""
         try:
             return self.files[path].decode()
         except KeyError:
-            raise ToolError(f"cannot read {path}") from None
+            raise ToolError(f"open {path}: no such file or directory") from None
         except UnicodeDecodeError:
-            raise ToolError(f"{path} is not UTF-8 text") from None
+            raise ToolError("yaml: invalid UTF-8") from None
 
     def pairs(self, arguments: Sequence[str]) -> dict[str, str]:
         """Return `key=value` arguments as a mapping."""
@@ -53,98 +87,60 @@ class Call:
             key, equals, value = argument.partition("=")
             if not equals or not key:
                 raise ToolError(f'expected "key=value", got "{argument}"', 2)
+            if key in found:
+                raise ToolError(f'key "{key}" specified more than once', 2)
             found[key] = value
         return found
 
     def mapping_file(self) -> dict[str, str]:
-        """Return the mapping of strings in the YAML or JSON file that `--file` names; empty without one."""
+        """Return the mapping of texts in the YAML or JSON file that `--file` names; empty without one."""
         path = self.options.get("file")
-        if path is None:
-            return {}
-        text = self.file(path)
-        data = _load(path, text)
-        if data is None:
-            return {}
-        if not isinstance(data, dict):
-            raise ToolError(f"{path} must hold a mapping")
-        found: dict[str, str] = {}
-        for key, value in cast("dict[Any, Any]", data).items():
-            if not isinstance(value, str | int | float | bool) and value is not None:
-                raise ToolError(f"the value of {key} in {path} must be a string")
-            found[str(key)] = "" if value is None else value if isinstance(value, str) else json.dumps(value)
-        return found
+        return {} if path is None else _texts(self.file(path))
 
     def render(self, value: Any) -> str:
-        """Return a value in the format that `--format` asks for; `smart` is the default."""
-        match self.options.get("format", "smart"):
-            case "json":
-                return json.dumps(value) + "\n"
-            case "yaml":
-                return yaml.safe_dump(value, default_flow_style=False)
-            case "smart":
-                return _smart(value)
-            case other:
-                raise ToolError(f'invalid value "{other}" for option --format: unknown format "{other}"', 2)
-
-
-def _load(path: str, text: str) -> Any:
-    try:
-        # JSON is what ops sends, and C reads it 50 times as fast as PyYAML reads YAML.
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ToolError(f"cannot parse {path}: {type(error).__name__}") from None
-
-
-def _smart(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str | int | float):
-        return f"{value}\n" if value != "" else ""
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in cast("list[Any]", value)):
-        return "".join(f"{one}\n" for one in cast("list[str]", value))
-    return yaml.safe_dump(value, default_flow_style=False)
+        """Return a value in the format that was asked for."""
+        return formats.render(value, self.form)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The options of a tool: name to long name, for those with a value and for those without."""
+class Tool:
+    """A hook tool: what it does and the options it takes."""
 
-    values: Mapping[str, str] = field(default_factory=dict[str, str])
-    booleans: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def parse(self, arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-        """Split arguments into options and the rest; `--` ends the options.
-
-        Raises:
-            ToolError: an option is unknown or lacks its value.
-        """
-        options: dict[str, str] = {}
-        rest: list[str] = []
-        queue = list(arguments)
-        while queue:
-            argument = queue.pop(0)
-            if argument == "--":
-                return options, rest + queue
-            if not argument.startswith("-") or argument == "-":
-                rest.append(argument)
-                continue
-            name, equals, value = argument.partition("=")
-            bare = name.lstrip("-")
-            if bare in self.booleans:
-                options[self.booleans[bare]] = value if equals else "true"
-            elif bare in self.values or bare == "format":
-                if not equals:
-                    if not queue:
-                        raise ToolError(f"option needs an argument: {name}", 2)
-                    value = queue.pop(0)
-                options[self.values.get(bare, bare)] = value
-            else:
-                raise ToolError(f"option provided but not defined: {name}", 2)
-        return options, rest
+    run: Callable[[Call], str]
+    options: Options
 
 
-RELATION: Mapping[str, str] = {"r": "relation", "relation": "relation"}
+def _texts(text: str) -> dict[str, str]:
+    """Return a mapping of texts; a number or a boolean is taken as it is written."""
+    try:
+        # JSON is what ops sends, and C reads it 50 times as fast as PyYAML reads YAML.
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    if isinstance(data, dict):
+        mapping = cast("dict[str, Any]", data)
+        if all(isinstance(value, str) for value in mapping.values()):
+            return mapping
+    try:
+        node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        raise ToolError(f"yaml: {where}{getattr(error, 'problem', None) or 'cannot be parsed'}") from None
+    if node is None or node.tag == _NULL:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise _cannot_unmarshal(node, "map[string]string")
+    found: dict[str, str] = {}
+    for key, value in cast("list[tuple[Any, Any]]", node.value):
+        if not isinstance(value, yaml.ScalarNode):
+            raise _cannot_unmarshal(value, "string")
+        found[str(key.value)] = "" if value.tag == _NULL else value.value
+    return found
+
+
+def _cannot_unmarshal(node: Any, wanted: str) -> ToolError:
+    kind = node.tag.rpartition(":")[2]
+    what = f"!!{kind}" if not isinstance(node, yaml.ScalarNode) else f"!!{kind} `{node.value}`"
+    line = node.start_mark.line + 1
+    return ToolError(f"yaml: unmarshal errors:\n  line {line}: cannot unmarshal {what} into {wanted}")
