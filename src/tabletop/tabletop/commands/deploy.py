@@ -17,7 +17,7 @@ from tabletop.commands.options import (
     resources,
     storage_directives,
 )
-from tabletop.emulation import ARCHITECTURES, is_emulated
+from tabletop.emulation import check_architecture, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
@@ -85,6 +85,7 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
             raise UsageError(f"{args.charm} isn't a bundle: --overlay and --dry-run are for bundles")
         charm = CharmFile.open(path)
         model, wanted, to = session.model(args.model), constraints(args.constraints), placements(args.to)
+        _check_architectures([wanted.get("arch", "")])
         packed = packed_charm(session, path, model, constraints=wanted, to=to)
         app = args.application or charm.name
         units = 1 if args.num_units is None else args.num_units
@@ -94,7 +95,6 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
             raise UsageError("cannot use --num-units or --to with subordinate application")
         note(f'Located local charm "{charm.name}"')
         note(f'Deploying "{app}" from local charm "{charm.name}"')
-        _note_emulation([wanted.get("arch", "")])
         session.call(
             "deploy",
             model=model,
@@ -131,7 +131,7 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
         if args.dry_run:
             note("the bundle is right; nothing was deployed")
             return
-        _note_emulation(app.constraints.get("arch", "") for app in checked.applications)
+        _check_architectures(app.constraints.get("arch", "") for app in checked.applications)
         model = session.model(args.model)
 
         def packed(charm: Path, wanted: Mapping[str, str]) -> Path:
@@ -144,9 +144,10 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
             note("Nothing to do: all that the bundle asks for is there already.")
 
 
-def _note_emulation(architectures: Iterable[str]) -> None:
-    for architecture in sorted(set(architectures)):
-        if architecture in ARCHITECTURES and is_emulated(architecture):
+def _check_architectures(architectures: Iterable[str]) -> None:
+    for architecture in sorted(set(filter(None, architectures))):
+        check_architecture(architecture)
+        if is_emulated(architecture):
             note(
                 f"NOTICE {architecture} machines are emulated on this host, at about a tenth of its speed; the first "
                 "one waits for its base image, which takes about 4 minutes to build, once"

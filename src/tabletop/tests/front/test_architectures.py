@@ -127,6 +127,11 @@ def test_a_bundle_s_charms_are_packed_for_their_machines(run, daemon, folder):
     names = {asked["app"]: Path(asked["charm"]).name for asked in daemon.asked("deploy")}
     assert names == {"near": "mine.charm", "far": f"mine_{OTHER}.charm"}
     assert err.count("NOTICE") == 1
+    applications["far"]["constraints"] = "arch=s390x"
+    (folder.parent / "bundle.yaml").write_text(yaml.safe_dump({"applications": applications}))
+    status, _, err = run("deploy", "-m", "m", folder.parent / "bundle.yaml")
+    assert (status, len(daemon.asked("deploy"))) == (1, 2)
+    assert err.endswith("ERROR arch=s390x: machines are amd64 or arm64\n")
 
 
 def test_a_folder_runs_where_it_can_be_packed_for(tmp_path):
