@@ -26,7 +26,7 @@ from tabletop.settings import image_packages
 from tabletop.version import JUJU_VERSION
 
 logger = logging.getLogger(__name__)
-_PATIENCE_S = 20.0
+PATIENCE_S = 20.0
 """How long hooks that run may take to end before this process does; the next one runs them again."""
 _SWITCH_S = 0.001
 """A hook tool's caller waits while another thread holds the interpreter, by default for up to 5 ms."""
@@ -77,7 +77,6 @@ def run_daemon(paths: Paths, machines: Machines, settings: Settings, code: str =
     for directory in (paths.state, paths.run):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(paths.run / "daemon.lock")
-    code = code_hash()
     try:
         controller = Controller(paths.state, machines, settings)
         server = ApiServer(controller, paths.run / "api.sock", settings.juju_version, code)
@@ -90,7 +89,7 @@ def run_daemon(paths: Paths, machines: Machines, settings: Settings, code: str =
         logger.info("serving %s, process %d", paths.run / "api.sock", os.getpid())
         server.serve()
         logger.info("ending; machines go on")
-        controller.stop(_PATIENCE_S)
+        controller.stop(PATIENCE_S)
     finally:
         os.close(lock)
 

@@ -24,6 +24,7 @@ from tabletop.errors import TabletopError
 
 logger = logging.getLogger(__name__)
 _MAX_LINE = 32 << 20
+_DRAIN_S = 5.0
 _ALWAYS = ("ping", "shutdown")
 """What a daemon does for clients of any code."""
 
@@ -43,13 +44,15 @@ class ApiServer:
         self._controller = controller
         self._version = version
         self._code = code
-        self._lock = threading.Lock()
+        self._ended = threading.Condition()
         self._under_way: list[str] = []
         self._listener = Listener(path, self._handle)
 
     def serve(self) -> None:
-        """Serve until `stop`, or until a client asks for `shutdown`."""
+        """Serve until `stop`, or until a client asks for `shutdown`; requests under way get a while to end."""
         self._listener.serve()
+        with self._ended:
+            self._ended.wait_for(lambda: not self._under_way, _DRAIN_S)
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
@@ -88,14 +91,15 @@ class ApiServer:
     @contextmanager
     def _noting(self, name: str) -> Generator[list[str]]:
         """Note a request while it is answered; yields the others that are."""
-        with self._lock:
+        with self._ended:
             others = list(self._under_way)
             self._under_way.append(name)
         try:
             yield others
         finally:
-            with self._lock:
+            with self._ended:
                 self._under_way.remove(name)
+                self._ended.notify_all()
 
     def _answer(self, name: str, params: dict[str, Any], connection: socket) -> Any:
         if name == "ping":

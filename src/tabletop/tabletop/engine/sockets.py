@@ -3,10 +3,11 @@
 import contextlib
 import logging
 import os
+import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM, socket
+from socket import AF_UNIX, SOCK_STREAM, socket
 
 logger = logging.getLogger(__name__)
 _BACKLOG = 128
@@ -25,7 +26,7 @@ class Listener:
         self._path = path
         self._answer = answer
         self._socket = socket(AF_UNIX, SOCK_STREAM)
-        self._stopping = False
+        self._wake = os.eventfd(0)
         path.unlink(missing_ok=True)
         # A socket's address has at most 107 bytes, and the folder's path may be longer.
         folder = os.open(path.parent, os.O_PATH)
@@ -37,24 +38,39 @@ class Listener:
         self._socket.listen(_BACKLOG)
 
     def serve(self) -> None:
-        """Answer connections until `stop`."""
-        while not self._stopping:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError as error:
-                if not self._stopping:
-                    logger.warning("%s: %s", self._path, error)
-                continue
-            threading.Thread(target=self._handle, args=(connection,), name=self._path.name, daemon=True).start()
-        self._socket.close()
+        """Answer connections until `stop`; those that wait then are answered too."""
+        self._socket.setblocking(False)
+        poll = select.poll()
+        for descriptor in (self._socket.fileno(), self._wake):
+            poll.register(descriptor, select.POLLIN)
+        while self._wake not in (descriptor for descriptor, _ in poll.poll()):
+            self._accept()
+        # Nobody else connects from here on: a connection that is not accepted would be cut, and its client could not
+        # tell whether what it asked for was done.
         self._path.unlink(missing_ok=True)
+        while self._accept():
+            pass
+        self._socket.close()
+        os.close(self._wake)
+
+    def _accept(self) -> bool:
+        """Answer one connection in a thread of its own; return whether there was one."""
+        try:
+            connection, _ = self._socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            logger.warning("%s: %s", self._path, error)
+            return False
+        connection.setblocking(True)
+        threading.Thread(target=self._handle, args=(connection,), name=self._path.name, daemon=True).start()
+        return True
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
-        self._stopping = True
         with contextlib.suppress(OSError):
-            # Wakes the thread in accept(); closing the socket would not.
-            self._socket.shutdown(SHUT_RDWR)
+            # It may have ended already.
+            os.eventfd_write(self._wake, 1)
 
     def _handle(self, connection: socket) -> None:
         with connection:

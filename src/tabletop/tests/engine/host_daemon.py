@@ -1,6 +1,7 @@
 """The real daemon on machines that are folders of this host, with short delays."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from host_machines import HostMachines
 
+import tabletop.daemon
 from tabletop.daemon import run_daemon
 from tabletop.engine.model import Settings
 from tabletop.paths import Paths
@@ -17,4 +19,5 @@ SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, juju_direc
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     paths = Paths.from_environment()
-    run_daemon(paths, HostMachines(paths.state / "machines"), SETTINGS)
+    tabletop.daemon.PATIENCE_S = float(os.environ.get("TABLETOP_TEST_PATIENCE", "20"))
+    run_daemon(paths, HostMachines(paths.state / "machines"), SETTINGS, os.environ.get("TABLETOP_TEST_CODE", ""))
