@@ -79,6 +79,10 @@ class CharmFile:
         implicit = {"juju-info": Endpoint("juju-info", "juju-info", "provider")}
         return {**implicit, **self.provides, **self.requires, **self.peers}
 
+    def is_implicit(self, endpoint: str) -> bool:
+        """Whether an endpoint is one that each charm has without saying so, and this one doesn't say so either."""
+        return endpoint not in {**self.provides, **self.requires, **self.peers}
+
     def runs_on(self, architecture: str) -> bool:
         """Whether machines of an architecture can run the charm.
 

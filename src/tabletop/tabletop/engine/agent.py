@@ -167,6 +167,9 @@ class UnitAgent(threading.Thread):
         """Run the charm's program for the hook; None if it has none."""
         model = self._model
         event = context.event
+        if event and event.endpoint and model.charm_of(context.application).is_implicit(event.endpoint):
+            # Juju runs no hooks of an endpoint that the charm doesn't declare.
+            return None
         env = environment(context)
         charm = agent_directory(model, context.machine, self.unit) / "charm"
         program = "dispatch"
