@@ -83,10 +83,9 @@ def test_nothing_is_lost_when_a_part_is_killed(juju: jubilant.Juju, run: Run, un
 
 
 def test_refusals_name_the_value_and_break_nothing(juju: jubilant.Juju):
-    with pytest.raises(jubilant.CLIError) as refused:
+    # Juju schedules no task then, which jubilant tells so.
+    with pytest.raises(ValueError, match=r"count.*-1"):
         juju.run("sensor-node/0", "generate-data", {"count": -1})
-    assert "count" in refused.value.stderr
-    assert "-1" in refused.value.stderr
 
     with pytest.raises(jubilant.CLIError) as refused:
         juju.config("flume-hdfs", {"roll_interval": "abc"})

@@ -1,7 +1,7 @@
 """Checking bundles and charms before anybody deploys them."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tabletop.bundles import find_bundle
@@ -12,6 +12,8 @@ from tabletop.errors import TabletopError
 from tabletop.format import note, out, result
 from tabletop.lint import Finding, Findings, lint_bundle, lint_charm
 from tabletop.session import Session
+
+_MARKS = ("bundle.yaml", "charmcraft.yaml", "metadata.yaml")
 
 
 class Lint(Command):
@@ -29,7 +31,7 @@ it has an icon and a README.
 It needs neither root nor a daemon. The exit status is 1 if there are errors; warnings alone leave it at 0, unless
 --strict is given."""
     examples = (
-        "lint bundles/shop charms/*",
+        "lint bundles charms",
         "lint ./bundle.yaml --overlay ./three-workers.yaml --format json",
         "lint --strict charms/store",
     )
@@ -37,7 +39,7 @@ It needs neither root nor a daemon. The exit status is 1 if there are errors; wa
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument(
-            "paths", nargs="+", type=Path, metavar="BUNDLE | CHARM", help="bundle.yaml, its folder, a charm's, a .charm"
+            "paths", nargs="+", type=Path, metavar="BUNDLE | CHARM", help="a file, its folder, or a folder of several"
         )
         parser.add_argument("--overlay", action="append", default=[], type=Path, help="file to lay over each bundle")
         parser.add_argument("--strict", action="store_true", help="count warnings as errors")
@@ -73,13 +75,27 @@ It needs neither root nor a daemon. The exit status is 1 if there are errors; wa
         return 1 if errors or (args.strict and warnings) else 0
 
 
+def _each(paths: Iterable[Path]) -> Iterator[Path]:
+    """Give the bundles and charms of the paths: themselves, or those in a folder of several."""
+    for path in paths:
+        if not path.exists():
+            raise TabletopError(f"{path}: no such file or folder")
+        within = sorted(inner for inner in path.iterdir() if _is_one(inner)) if path.is_dir() else []
+        if within and not _is_one(path):
+            yield from within
+        else:
+            yield path
+
+
+def _is_one(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in _MARKS)
+
+
 def _sorted_out(paths: Iterable[Path]) -> tuple[list[tuple[Path, Path | None]], list[Path]]:
     """Tell bundles (with their folder, if that was given) and charms apart."""
     bundles: list[tuple[Path, Path | None]] = []
     charms: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise TabletopError(f"{path}: no such file or folder")
+    for path in _each(paths):
         bundle = find_bundle(path)
         if bundle is not None:
             bundles.append((bundle, path if path.is_dir() else None))

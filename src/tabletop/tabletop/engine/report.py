@@ -1,19 +1,16 @@
 """What there is and how it is, in the shapes of `juju status --format json` and `juju show-unit --format json`."""
 
-import functools
 import json
-import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from tabletop.engine import architecture, constraints, outage, relations, snapshot, storagereport, subordinates
+from tabletop.engine import constraints, hardware, outage, relations, snapshot, storagereport, subordinates
 from tabletop.engine.durations import rfc3339
 from tabletop.engine.hooks import Port
 from tabletop.engine.model import Model
 from tabletop.engine.operation import Operation, decide
 
-_BASE = {"name": "debian", "channel": "12/stable"}
 _WORST_FIRST = ("error", "blocked", "maintenance", "waiting", "active", "terminated", "unknown")
 _MACHINE_STATES = {
     "started": "started",
@@ -31,7 +28,7 @@ def status(model: Model) -> dict[str, Any]:
     with store.read():
         cuts = outage.describe_cuts(model)
         machines = {
-            str(row["number"]): _machine(row, cuts.get(row["name"], ""))
+            str(row["number"]): _machine(model, row, cuts.get(row["name"], ""))
             for row in store.all("SELECT * FROM machine ORDER BY number")
         }
         applications = {
@@ -92,12 +89,12 @@ def show_unit(model: Model, name: str) -> dict[str, Any]:
     return {unit["name"]: info}
 
 
-def _machine(row: Any, cut: str) -> dict[str, Any]:
+def _machine(model: Model, row: Any, cut: str) -> dict[str, Any]:
     state = _MACHINE_STATES.get(row["state"], "pending")
     ready = state == "started"
     since = rfc3339(row["since"])
     found: dict[str, Any] = {
-        "juju-status": {"current": state, "since": since, "version": ""},
+        "juju-status": {"current": state, "since": since, "version": model.settings.juju_version},
         "hostname": row["name"],
         "dns-name": row["address"],
         "ip-addresses": [row["address"]] if row["address"] else [],
@@ -108,10 +105,8 @@ def _machine(row: Any, cut: str) -> dict[str, Any]:
             "since": since,
         },
         "modification-status": {"current": "idle", "since": since},
-        "base": _BASE,
-        "hardware": constraints.hardware(
-            architecture.of_constraints(row["constraints"]), json.loads(row["constraints"]), _host()
-        ),
+        "base": hardware.base(),
+        "hardware": hardware.characteristics(row["constraints"]),
     }
     if row["address"]:
         found["network-interfaces"] = {
@@ -123,12 +118,6 @@ def _machine(row: Any, cut: str) -> dict[str, Any]:
     return found
 
 
-@functools.cache
-def _host() -> tuple[int, int]:
-    """This host's cores and its memory in bytes."""
-    return os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def _application(model: Model, row: Any) -> dict[str, Any]:
     units = {
         one["name"]: _unit(model, one)
@@ -137,7 +126,7 @@ def _application(model: Model, row: Any) -> dict[str, Any]:
     charm = model.charm(row["charm"])
     found: dict[str, Any] = {
         "charm": _charm_url(row),
-        "base": _BASE,
+        "base": hardware.base(),
         "charm-origin": "local",
         "charm-name": row["charm_name"],
         "charm-rev": row["charm_rev"],

@@ -1,5 +1,7 @@
 """A tabletop with the real daemon and engine on machines that are folders of this host, and charms for it."""
 
+import contextlib
+import io
 import os
 import shutil
 import stat
@@ -9,12 +11,13 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jubilant
 import yaml
+
+from tabletop import cli
 
 TESTS = Path(__file__).parent.parent
 BINARY = Path(sys.executable).parent / "tabletop"
@@ -23,7 +26,7 @@ _PATIENCE_S = 60.0
 _METADATA = ("name", "summary", "description", "provides", "requires", "peers", "resources", "subordinate", "storage")
 
 
-@contextmanager
+@contextlib.contextmanager
 def tabletop_on_host() -> Generator[Path]:
     """Run a daemon of its own; return the folder it lives in. Clients find it by the environment."""
     # A socket's address has at most 107 bytes.
@@ -57,10 +60,39 @@ def tabletop_on_host() -> Generator[Path]:
 
 
 def tabletop(*words: object, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [str(word) for word in (BINARY, *words)], input=stdin, text=True, capture_output=True, check=False
-    )
+    """Run the command line in this process, which takes a tenth of the time that one of its own takes."""
+    argv = [str(word) for word in words]
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.stdin
+    sys.stdin = io.StringIO(stdin or "")
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = cli.main(argv)
+    finally:
+        sys.stdin = before
+    return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+
+
+class InProcess(jubilant.Juju):
+    """jubilant as it is, but that the command line runs in this process."""
+
+    def __init__(self, *, model: str | None = None, wait_timeout: float = 60.0) -> None:
+        super().__init__(model=model, wait_timeout=wait_timeout, cli_binary=BINARY)
+
+    def _cli(
+        self,
+        *args: str,
+        include_model: bool = True,
+        stdin: str | None = None,
+        log: bool = True,
+        timeout: float | None = None,
+    ) -> tuple[str, str]:
+        if include_model and self.model is not None:
+            args = (args[0], "--model", self.model, *args[1:])
+        done = tabletop(*args, stdin=stdin)
+        if done.returncode:
+            raise jubilant.CLIError(done.returncode, ["tabletop", *args], done.stdout, done.stderr)
+        return done.stdout, done.stderr
 
 
 def ops_charm(folder: Path, target: Path, changes: dict[str, Any] | None = None) -> Path:

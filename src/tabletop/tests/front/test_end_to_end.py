@@ -5,6 +5,7 @@ What needs machines (ssh, scp, constraints, addresses) is in tests/functional/ta
 
 import datetime
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from engine_host import BINARY, TESTS, ops_charm, settled, tabletop, tabletop_on_host
+from engine_host import BINARY, TESTS, InProcess, ops_charm, settled, tabletop, tabletop_on_host
 
 CHARMS = TESTS / "charms"
 # A charm without a library, so that packing its folder needs no downloads.
@@ -25,7 +26,7 @@ import os, subprocess
 hook = os.environ["JUJU_HOOK_NAME"]
 subprocess.run(["status-set", "active", f"{hook} GENERATION"], check=True)
 """
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def juju(place: Path) -> jubilant.Juju:
     """A model with two related applications: the charms run on ops."""
-    client = jubilant.Juju(cli_binary=BINARY, wait_timeout=90)
+    client = InProcess(wait_timeout=120)
     client.add_model("trial")
     client.deploy(
         place / "store.charm",
@@ -62,7 +63,7 @@ def juju(place: Path) -> jubilant.Juju:
 @pytest.fixture
 def empty(place: Path, request: pytest.FixtureRequest) -> Iterator[jubilant.Juju]:
     """A model of the test's own."""
-    client = jubilant.Juju(cli_binary=BINARY, wait_timeout=60)
+    client = InProcess(wait_timeout=120)
     name = request.node.name.replace("_", "-").lower()[:40].rstrip("-")
     client.add_model(name, "localhost", controller="tabletop")
     yield client
@@ -104,6 +105,8 @@ def test_status_has_what_jubilant_parses(juju: jubilant.Juju) -> None:
     assert machine.dns_name == unit.public_address
     assert machine.network_interfaces["host0"].is_up
     assert machine.base == store.base
+    assert re.fullmatch(r"arch=\w+ cores=\d+ mem=\d+M", machine.hardware)
+    assert machine.juju_status.version == status.model.version
     assert status.get_units("front") == front.units
 
 
@@ -278,20 +281,23 @@ def test_models(juju: jubilant.Juju, empty: jubilant.Juju) -> None:
     assert info.status.current == "available"
     assert set(info.machines) == set(juju.status().machines)
     assert juju.show_model(empty.model).short_name == "test-models"
-    assert jubilant.Juju(model="tabletop:admin/trial", cli_binary=BINARY).status().apps
+    assert InProcess(model="tabletop:admin/trial").status().apps
     listed = json.loads(juju.cli("models", "--format", "json", include_model=False))["models"]
     assert [model["short-name"] for model in listed] == ["test-models", "trial"]
     juju.cli("switch", "trial", include_model=False)
-    assert jubilant.Juju(cli_binary=BINARY).status().model.name == "trial"
+    assert InProcess().status().model.name == "trial"
     for model in ("other:trial", "nope"):
         with pytest.raises(jubilant.CLIError, match="not found"):
-            jubilant.Juju(model=model, cli_binary=BINARY).status()
+            InProcess(model=model).status()
     with pytest.raises(jubilant.CLIError, match="already exists"):
-        jubilant.Juju(cli_binary=BINARY).add_model("trial")
+        InProcess().add_model("trial")
 
 
-def test_version(juju: jubilant.Juju) -> None:
-    assert juju.version().release == "tabletop"
+def test_in_a_process_of_its_own(juju: jubilant.Juju) -> None:
+    unmodified = jubilant.Juju(model="trial", cli_binary=BINARY)
+    assert unmodified.version().release == "tabletop"
+    assert unmodified.status() == juju.status()
+    assert unmodified.cli("config", "store", "--file", "-", stdin="size: 3\n") == ""
 
 
 def test_units_come_and_go(juju: jubilant.Juju) -> None:
@@ -313,6 +319,8 @@ def test_machines_without_units(empty: jubilant.Juju, place: Path) -> None:
         lambda status: [one.juju_status.current for one in status.machines.values()] == ["started"] * 3, delay=0.2
     )
     assert empty.status().apps == {}
+    assert "cores=1" in empty.status().machines["0"].constraints.split()
+    assert " cores=1 " in empty.status().machines["0"].hardware
     assert empty.exec("echo here", machine=1).stdout == "here\n"
     listed = json.loads(empty.cli("machines", "--format", "json"))["machines"]
     assert sorted(listed) == ["0", "1", "2"]
@@ -431,7 +439,7 @@ def test_applications_are_removed(juju: jubilant.Juju) -> None:
 
 
 def test_destroying_the_instances_model_forgets_it(place: Path) -> None:
-    client = jubilant.Juju(cli_binary=BINARY)
+    client = InProcess()
     client.add_model("short-lived")
     client.destroy_model("tabletop:admin/short-lived")
     assert client.model is None

@@ -75,6 +75,14 @@ def test_nothing_to_find(run, tree):
     assert not (tree / "state").exists()
 
 
+def test_a_folder_of_several(run, tree):
+    (tree / "all").mkdir()
+    for name in ("good", "other", "bundle"):
+        (tree / name).rename(tree / "all" / name)
+    (tree / "all/notes").mkdir()
+    assert run("lint", "--strict", "all") == (0, "", "1 bundle, 2 charms: 0 errors, 0 warnings\n")
+
+
 def test_neither_root_nor_daemon(run, tree, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert run("lint", "good")[0] == 0
