@@ -110,14 +110,25 @@ class Network:
 
     def _load(self) -> dict[str, Any]:
         try:
-            return json.loads(self._file.read_text())
+            return self._read()
         except FileNotFoundError:
             with locked(self.paths.locks / "network"):
                 return self._load_locked()
 
+    def _read(self) -> dict[str, Any]:
+        text = self._file.read_text()
+        try:
+            kept: dict[str, Any] = json.loads(text)
+            return {"subnet": str(IPv4Network(kept["subnet"])), "last": int(kept["last"])}
+        except (ValueError, KeyError, TypeError) as error:
+            raise TabletopError(
+                f"{self._file} is spoilt ({error}): write into it the network that the machines' addresses are of, as "
+                f'{{"subnet": "10.87.0.0/24", "last": 1}}, or begin anew with `tabletop destroy`.'
+            ) from error
+
     def _load_locked(self) -> dict[str, Any]:
         try:
-            return json.loads(self._file.read_text())
+            return self._read()
         except FileNotFoundError:
             subnet = choose_subnet(networks_of_host(leaving_out=self.bridge))
             kept: dict[str, Any] = {"subnet": str(subnet), "last": _FIRST - 1}

@@ -13,6 +13,7 @@ from tabletop.commands.options import add_ignored
 from tabletop.emulation import ARCHITECTURES
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result
+from tabletop.hostcheck import check_rights
 from tabletop.locks import locked
 from tabletop.session import CONTROLLER, Session
 from tabletop.stopping import stop_daemon
@@ -128,6 +129,7 @@ class Destroy(Command):
         """Remove all of it, whether the daemon answers or not, and say what was removed."""
         if os.geteuid() != 0:
             raise root_needed()
+        check_rights()
         warning = f"This removes all models of {session.paths.state}: machines, what is on them, their network."
         if not args.no_prompt and not confirmed(warning):
             return 1

@@ -67,3 +67,13 @@ def test_two_tabletops_share_no_name(tmp_path) -> None:
         (one.namespace_file("m"), other.namespace_file("m")),
     ):
         assert left != right
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"subnet": "10.87.0.0/24"}', '{"subnet": "ten", "last": 1}', "[1]"])
+def test_a_spoilt_record_is_named_with_what_belongs_in_it(tmp_path, content: str) -> None:
+    paths = Paths(tmp_path)
+    (paths.state / "network.json").write_text(content)
+    with pytest.raises(TabletopError, match=r"network\.json is spoilt \(.*write into it the network .* or begin anew"):
+        Network(paths).subnet()
+    with pytest.raises(TabletopError, match=r"network\.json is spoilt"):
+        Network(paths).allocate([])
