@@ -6,7 +6,7 @@ from typing import Any
 from tabletop.commands import Command
 from tabletop.commands.options import add_format, add_model, constraints, pair, read_yaml
 from tabletop.errors import TabletopError
-from tabletop.format import out, result, table
+from tabletop.format import note, out, result, table
 from tabletop.session import Session
 
 
@@ -56,6 +56,9 @@ class ModelConfig(Command):
             out(line)
 
 
+_EFFECTIVE = ("arch", "mem", "cores")
+
+
 class ModelConstraints(Command):
     """`model-constraints`."""
 
@@ -67,7 +70,7 @@ class ModelConstraints(Command):
         add_format(parser, "constraints", "json", "yaml")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Show the one constraint a model can have here: an architecture."""
+        """Show the constraints of machines whose application says nothing else."""
         found: dict[str, str] = session.call("model_constraints", model=session.model(args.model))
         if args.format == "constraints":
             out(" ".join(f"{key}={value}" for key, value in sorted(found.items())))
@@ -78,8 +81,10 @@ class ModelConstraints(Command):
 class SetModelConstraints(Command):
     """`set-model-constraints`."""
 
-    notes = "Machines that are there stay as they are. Without a constraint, machines have this machine's architecture."
-    examples = ("set-model-constraints arch=arm64", "set-model-constraints")
+    notes = """\
+They hold for machines of now on, unless their application says something else, and replace those before them. mem and
+cores are the most a machine may take, arch is its architecture; others are kept and shown, and have no effect."""
+    examples = ("set-model-constraints mem=2G cores=2", "set-model-constraints arch=arm64", "set-model-constraints")
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -87,8 +92,9 @@ class SetModelConstraints(Command):
         parser.add_argument("constraints", nargs="*", metavar="KEY=VALUE")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Set the architecture, refuse what would be ignored."""
+        """Replace them."""
         model, wanted = session.model(args.model), constraints(args.constraints)
-        if ignored := [key for key in wanted if key != "arch"]:
-            raise TabletopError(f"{', '.join(ignored)}: a model has no such constraint here; give it to deploy instead")
+        for key in wanted:
+            if key not in _EFFECTIVE:
+                note(f"NOTICE constraint {key} has no effect here")
         session.call("model_constraints", model=model, values={key: value for key, value in wanted.items() if value})

@@ -437,6 +437,7 @@ class Controller:
         with self._changing(model) as found:
             if values is not None:
                 architecture.of_new_application(found, values)
+                constraints_of.limits(values)
                 with found.store.write():
                     found.store.execute("UPDATE model SET constraints = ?", json.dumps(dict(values)))
             return json.loads(found.store.value("SELECT constraints FROM model") or "{}")

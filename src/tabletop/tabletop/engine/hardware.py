@@ -1,14 +1,11 @@
-"""What a machine is made of, as `juju status` says it."""
+"""What machines are, as `juju status` says it: their base, architecture, cores and memory."""
 
 import functools
 import json
 import os
 import platform
 
-from tabletop.engine import architecture
-from tabletop.engine.storagespec import parse_size
-
-_MIB = 1 << 20
+from tabletop.engine import architecture, constraints
 
 
 @functools.cache
@@ -18,25 +15,12 @@ def base() -> dict[str, str]:
     return {"name": release["ID"], "channel": f"{release.get('VERSION_ID', 'unknown')}/stable"}
 
 
-def characteristics(constraints: str) -> str:
-    """Return a machine's architecture, cores and memory: this machine's own, but for what its constraints say.
-
-    Args:
-        constraints: the machine's, as the store keeps them.
-    """
-    wanted: dict[str, str] = json.loads(constraints or "{}")
-    cores = str(wanted.get("cores") or os.cpu_count() or 1)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
-    if wanted.get("mem"):
-        memory = min(memory, _mebibytes(str(wanted["mem"])) or memory)
-    return f"arch={architecture.of_constraints(constraints)} cores={cores} mem={memory}M"
+def characteristics(kept: str) -> str:
+    """Return what a machine has, given its constraints as the store keeps them."""
+    return constraints.hardware(architecture.of_constraints(kept), json.loads(kept or "{}"), _host())
 
 
-def _mebibytes(text: str) -> int:
-    if text.isdecimal():
-        # Juju's unit where none is given.
-        return int(text)
-    try:
-        return parse_size(text)
-    except ValueError:
-        return 0
+@functools.cache
+def _host() -> tuple[int, int]:
+    """This host's cores and its memory in bytes."""
+    return os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

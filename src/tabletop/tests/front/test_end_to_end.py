@@ -105,7 +105,7 @@ def test_status_has_what_jubilant_parses(juju: jubilant.Juju) -> None:
     assert machine.dns_name == unit.public_address
     assert machine.network_interfaces["host0"].is_up
     assert machine.base == store.base
-    assert re.fullmatch(r"arch=\w+ cores=\d+ mem=\d+M", machine.hardware)
+    assert re.fullmatch(r"arch=\w+ cores=\d+ mem=\d+M virt-type=container", machine.hardware)
     assert machine.juju_status.version == status.model.version
     assert status.get_units("front") == front.units
 
@@ -273,6 +273,17 @@ def test_model_config(juju: jubilant.Juju) -> None:
     assert juju.model_config()["update-status-hook-interval"] == "5m"
     with pytest.raises(jubilant.CLIError, match="nope"):
         juju.model_config({"nope": 1})
+
+
+def test_model_constraints(empty: jubilant.Juju) -> None:
+    assert empty.model_constraints() == {}
+    empty.model_constraints({"mem": "1G", "cores": 1, "tags": "fast"})
+    assert empty.model_constraints() == {"mem": "1G", "cores": "1", "tags": "fast"}
+    with pytest.raises(jubilant.CLIError, match="much"):
+        empty.model_constraints({"mem": "much"})
+    empty.add_machine()
+    assert {"cores=1", "mem=1024M"} <= set(empty.status().machines["0"].constraints.split())
+    assert " cores=1 mem=1024M " in empty.status().machines["0"].hardware
 
 
 def test_models(juju: jubilant.Juju, empty: jubilant.Juju) -> None:
