@@ -45,8 +45,10 @@ def content(call: Call, arguments: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in given:
         name, _, form = key.partition("#")
-        if not _KEY.match(name) or form not in ("", "base64", "file"):
-            raise ToolError(f'key "{key}" not valid', 2)
+        if form not in ("", "base64", "file"):
+            name = key
+        if not _KEY.match(name):
+            raise ToolError(f'key "{name}" not valid', 2)
         found[name] = call.file(value) if form == "file" else _decode(value) if form else value
     return found
 
