@@ -1,6 +1,6 @@
 """What a model must be when it has settled: as the commands say, with every unit told of all there is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import juju_rules
@@ -28,6 +28,28 @@ def problems(diary: Diary, truth: Truth, status: Mapping[str, Any]) -> list[str]
     machines = {unit["machine"] for app in status["applications"].values() for unit in app["units"].values()}
     if machines != set(status["machines"]):
         found.append(f"machines {sorted(status['machines'])}, but units on {sorted(machines)}")
+    return found
+
+
+def of_tasks(diary: Diary, truth: Truth, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong with actions: each ended as it ran, once, unless its unit or the daemon was gone."""
+    found: list[str] = []
+    for task in tasks:
+        runs = [one for one in diary.attempts if one.task == task["id"]]
+        where = f"action {task['id']} on {task['unit']} is {task['status']}, {task['message']!r}"
+        match task["status"]:
+            case "completed" if [one.outcome for one in runs] == ["ok"]:
+                pass
+            case "failed" if [one.outcome for one in runs] == ["failed"]:
+                pass
+            case "aborted" if task["unit"] not in truth.units or any(
+                diary.killed(one, len(diary.lines)) for one in runs
+            ):
+                pass
+            case "aborted" if not runs and any(mark.kind == "kill" for mark in diary.marks):
+                pass
+            case _:
+                found.append(f"{where}; its runs: {[one.outcome for one in runs]}")
     return found
 
 

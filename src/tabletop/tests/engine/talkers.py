@@ -57,6 +57,7 @@ WRITERS = (
     "client-relation-joined",
     "server-relation-joined",
 )
+STAGES = ("enter", "half", "late", "end")
 LATE = ("half", "late", "end")
 WORDS = ("one", "two", "")
 picks = st.integers(0, 11)
@@ -96,6 +97,7 @@ class Talkers(RuleBasedStateMachine):
         self.going: set[str] = set()
         self.ending: set[tuple[str, str]] = set()
         self.secrets: list[str] = []
+        self.tasks: list[str] = []
         self.counts["examples"] += 1
 
     @classmethod
@@ -239,7 +241,9 @@ class Talkers(RuleBasedStateMachine):
     def act(self, number: int, action: str, code: int) -> None:
         unit = self.pick(number, self.truth.units)
         params = {"code": code} if action == "talk" else {}
-        self.command("run_action", units=[unit], action=action, params=params)
+        queued = self.command("run_action", units=[unit], action=action, params=params)
+        if queued is not None:
+            self.tasks.append(queued["tasks"][unit])
 
     @precondition(lambda self: self.truth.apps)
     @rule(number=picks, what=st.sampled_from(("add", "update", "revoke", "grant", "remove")))
@@ -362,6 +366,7 @@ class Talkers(RuleBasedStateMachine):
         diary = Diary(self.directory / "diary")
         found = juju_rules.problems(diary)
         found += outcome.problems(diary, self.truth, self.status())
+        found += outcome.of_tasks(diary, self.truth, [self.call("task", model="m", id=task) for task in self.tasks])
         seen = self.seen()
         if seen != replace(self.truth, numbers={}):
             found.append(f"there is {seen}, there should be {self.truth}")

@@ -39,6 +39,6 @@ def told(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
         print(f"\n{Interleavings.told()}")
 
 
-@pytest.mark.timeout(0 if THOROUGH else 120)
+@pytest.mark.timeout(0 if THOROUGH else 600)
 def test_whatever_the_interleaving_the_model_keeps_the_rules_and_settles() -> None:
-    run_state_machine_as_test(Interleavings, settings=stateful(10, 15))
+    run_state_machine_as_test(Interleavings, settings=stateful(8, 15))
