@@ -140,7 +140,7 @@ def test_deploy_of_a_packed_charm(juju, daemon, packed, tmp_path):
         "num_units": 2,
         "config": {"colour": "blue", "loud": "true", "size": "3"},
         "resources": {"seed": str(seed)},
-        "to": ["0", "new"],
+        "to": ["0", "lxd:1"],
         "constraints": {"mem": "8G", "cores": "4"},
         "trust": True,
         "storage": {"data": "1G"},
