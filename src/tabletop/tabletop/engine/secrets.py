@@ -221,7 +221,7 @@ def next_due(model: Model, unit: Any) -> float | None:
     moments: list[float] = []
     for secret in _managed(model, unit):
         expire = model.store.value(
-            "SELECT min(iif(expired_told, max(expire, expired_told + ?), expire))"
+            "SELECT min(CASE WHEN expired_told THEN max(expire, expired_told + ?) ELSE expire END)"
             " FROM secret_revision WHERE secret = ?",
             model.settings.secret_retry,
             secret["id"],
