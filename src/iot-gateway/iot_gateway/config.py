@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from iot_gateway import registry
 from iot_gateway.errors import ConfigError
 from iot_gateway.interfaces import Options
+from iot_telemetry.plain import PlainRule
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 """Neither dots nor wildcards: it is one word of an AMQP routing key."""
@@ -45,6 +46,20 @@ class OutboxConfig(_Section):
         return {"max_bytes": max_bytes, "segment_bytes": max(2**16, min(self.segment_bytes, max_bytes // 8))}
 
 
+class PlainConfig(_Section):
+    """How the payloads of some topics are read that are not SenML; see :class:`iot_telemetry.plain.PlainRule`."""
+
+    topic: str = Field(min_length=1, max_length=256, pattern=r"^(\+|[^+#/]*)(/(\+|[^+#/]*))*(/#)?$|^#$")
+    format: Literal["number", "text", "json"]
+    sensor: str = Field(default="", max_length=256, pattern=r"^([A-Za-z0-9{][-A-Za-z0-9:./_{}]*)?$")
+    units: dict[str, str] = Field(default_factory=dict[str, str])
+    time: str = Field(default="", max_length=256)
+
+    def rule(self) -> PlainRule:
+        """Return the rule."""
+        return PlainRule(self.topic, self.format, self.sensor, self.units, self.time)
+
+
 class PluginConfig(BaseModel):
     """A plugin's name and its own settings, which its ``Options`` model reads."""
 
@@ -69,9 +84,16 @@ class RelayConfig(_Section):
     """Who may speak to the gateway; without it nobody may."""
     status_socket: Path = Path("/run/iot-gateway/status.sock")
     batch: BatchConfig = BatchConfig()
+    plain: tuple[PlainConfig, ...] = Field(default=(), max_length=100)
+    """The first that matches a topic is the topic's; the others carry SenML."""
     outbox: OutboxConfig = OutboxConfig()
     listeners: dict[str, PluginConfig] = Field(min_length=1)
     uplink: PluginConfig
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the relay takes orders: beside the status socket."""
+        return self.status_socket.with_name(f"{self.status_socket.stem}-control.sock")
 
     def listener_options(self, name: str) -> Options:
         """Return the settings of a listener; its plugin is called like it unless it says otherwise."""

@@ -21,5 +21,9 @@ class OutboxUnavailableError(OutboxError):
     """The disk refuses to store: it is full, or faulty."""
 
 
+class RequestRefusedError(GatewayError):
+    """The relay does not do what it was asked for; the text says why."""
+
+
 class NotRunningError(GatewayError):
-    """No relay answers at the status socket."""
+    """No relay answers at its socket."""

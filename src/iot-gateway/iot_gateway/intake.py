@@ -5,9 +5,10 @@ from typing import Any
 
 from iot_gateway.committer import Committer
 from iot_gateway.dead_letters import DeadLetter
-from iot_gateway.interfaces import Intake, Outbox, Source
+from iot_gateway.interfaces import Decode, Intake, Outbox, Source
+from iot_gateway.plain_topics import PlainTopics
 from iot_gateway.probes import NODE, Probes
-from iot_telemetry import MalformedPayloadError, senml
+from iot_telemetry import MalformedPayloadError, plain, senml
 from iot_telemetry.reading import line
 
 MAX_PAYLOAD = 256 * 1024
@@ -24,19 +25,23 @@ class RelayIntake(Intake):
     def __init__(self, site: str, gateway: str, telemetry: Outbox, dead_letters: Outbox):
         self.site = site
         self.gateway = gateway
+        self.plain = PlainTopics(())
+        """Topics whose payloads are not SenML."""
         self.probes = Probes()
         self.received = self.readings = self.malformed = 0
         self.telemetry = Committer(telemetry, self._drained)
         self.dead_letters = Committer(dead_letters, self._drained)
         self._paused: set[Source] = set()
 
-    def offer(self, source: Source, node: str, topic: str, payload: bytes, token: Any) -> None:
+    def offer(
+        self, source: Source, node: str, topic: str, payload: bytes, token: Any, decode: Decode | None = None
+    ) -> bool:
         """Take a payload; see :class:`~iot_gateway.interfaces.Intake`."""
         now = time.time()
         self.received += 1
         committer = self.telemetry
         try:
-            lines = self._lines(node, payload, now)
+            lines = self._lines(node, topic, payload, now, decode)
             self.readings += len(lines)
         except MalformedPayloadError as error:
             self.malformed += 1
@@ -50,15 +55,22 @@ class RelayIntake(Intake):
         if self.waiting_bytes > HIGH_WATER and source not in self._paused:
             self._paused.add(source)
             source.pause()
+        return committer is self.telemetry
 
-    def _lines(self, node: str, payload: bytes, now: float) -> list[bytes]:
+    def _lines(self, node: str, topic: str, payload: bytes, now: float, decode: Decode | None) -> list[bytes]:
         if not node:
             raise MalformedPayloadError("the topic names no node")
         if len(payload) > MAX_PAYLOAD:
             raise MalformedPayloadError(f"{len(payload)} bytes, at most {MAX_PAYLOAD} are allowed")
         site, gateway = self.site, self.gateway
+        if decode is not None:
+            records = decode(payload, now)
+        elif self.plain and (rule := self.plain.rule(topic)):
+            records = plain.decode(rule, node, topic, payload, now)
+        else:
+            records = senml.decode(payload, now)
         lines: list[bytes] = []
-        for name, measured, unit, value, text, flag, seq in senml.decode(payload, now):
+        for name, measured, unit, value, text, flag, seq in records:
             speaker, _, sensor = name.partition("/")
             # A node may speak for others, "<node>:<other>", and for nobody else.
             if speaker != node and not (speaker.startswith(node) and speaker[len(node)] == ":"):

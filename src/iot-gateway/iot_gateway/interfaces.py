@@ -18,13 +18,19 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from iot_gateway.desk import Desk
 from iot_gateway.nodes import Nodes
+from iot_telemetry.senml import SenmlRecord
 
 
 class Options(BaseModel):
     """Base of the settings of a plugin."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Decode = Callable[[bytes, float], list[SenmlRecord]]
+"""Reads a payload at a time (seconds since the epoch), and raises MalformedPayloadError where it can't."""
 
 
 class Source(Protocol):
@@ -54,7 +60,9 @@ class Source(Protocol):
 class Intake(Protocol):
     """What a listener hands payloads to. Called in the event loop; never blocks, never raises."""
 
-    def offer(self, source: Source, node: str, topic: str, payload: bytes, token: Any) -> None:
+    def offer(
+        self, source: Source, node: str, topic: str, payload: bytes, token: Any, decode: Decode | None = None
+    ) -> bool:
         """Take a payload.
 
         Args:
@@ -62,8 +70,13 @@ class Intake(Protocol):
                 dead letter. Until then the payload is the sender's to send again.
             node: the node that the transport says is speaking; empty if it can't say.
             topic: where it arrived, for the operator who reads the dead letter.
-            payload: SenML, as the node sent it.
+            payload: as the node sent it.
             token: anything; None for a payload that the transport can't acknowledge.
+            decode: how it is read, where the transport knows; None for what the configuration says of the topic, and
+                SenML in JSON elsewhere.
+
+        Returns:
+            Whether it is made of readings; if not, it is kept as a dead letter.
         """
         ...
 
@@ -74,6 +87,8 @@ class Core:
 
     intake: Intake
     nodes: Nodes
+    desk: Desk
+    """Where a listener brings a courier for commands, and what nodes say of them."""
     state: Path
     """A directory for what listeners must remember over a restart; each makes its own folder in it."""
 

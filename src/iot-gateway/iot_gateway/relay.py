@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from iot_gateway import config as configuration
-from iot_gateway import registry, status
+from iot_gateway import control, registry, status
+from iot_gateway.command_lines import CommandLines
 from iot_gateway.config import RelayConfig
-from iot_gateway.errors import ConfigError
+from iot_gateway.desk import Book, CommandFilter, CommandRequest, Desk
+from iot_gateway.errors import ConfigError, RequestRefusedError
 from iot_gateway.forwarder import Forwarder
 from iot_gateway.intake import RelayIntake
 from iot_gateway.interfaces import Core, Listener, Outbox, Uplink
 from iot_gateway.nodes import Nodes
 from iot_gateway.packer import Limits, Packer, dead_letter_wrap, readings_wrap
+from iot_gateway.plain_topics import PlainTopics
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class Relay:
 
         Raises:
             ConfigError: the configuration names a plugin that is not there, or the file of nodes can't be used.
-            OutboxUnavailableError: an outbox can't be opened.
+            OutboxUnavailableError: an outbox, or the book of commands, can't be opened.
         """
         self._config = config
         self._nodes = Nodes.from_file(config.nodes_file)
@@ -43,11 +46,15 @@ class Relay:
         try:
             for lane, lane_options in zip(LANES, options, strict=True):
                 self._outboxes[lane] = outbox_class(config.outbox.directory / lane, lane_options)
+            book = Book(config.outbox.directory.parent / "commands.db")
         except BaseException:
             self._close()
             raise
         telemetry, dead_letters = (self._outboxes[lane] for lane in LANES)
         self._intake = RelayIntake(config.site, config.gateway, telemetry, dead_letters)
+        self._intake.plain = _plain_topics(config)
+        self._command_lines = CommandLines(self._intake.telemetry, config.site, config.gateway)
+        self._desk = Desk(book, self._command_lines)
         self._uplink = self._make_uplink(config)
         self._forwarders = {lane: self._make_forwarder(lane) for lane in LANES}
         self._intake.telemetry.on_commit = self._forwarders[TELEMETRY].wake
@@ -58,7 +65,7 @@ class Relay:
     def _make_listener(self, config: RelayConfig, name: str) -> Listener:
         plugin = registry.listener(config.listeners[name].plugin or name)
         state = config.outbox.directory.parent / "listeners"
-        return plugin(config.listener_options(name), Core(self._intake, self._nodes, state))
+        return plugin(config.listener_options(name), Core(self._intake, self._nodes, self._desk, state))
 
     def _make_uplink(self, config: RelayConfig) -> Uplink:
         plugin = registry.uplink(config.uplink.plugin or "amqp")
@@ -83,12 +90,17 @@ class Relay:
         """Run until :meth:`stop`; then leave in order.
 
         Raises:
-            OSError: the status socket can't be made.
+            OSError: the status socket, or the control socket, can't be made.
             ExceptionGroup: a part of the relay failed in a way that it did not foresee.
         """
         self._warn_of_backlog()
         try:
-            async with status.serve(self._config.status_socket, self.status):
+            async with (
+                self._desk.closing(),
+                status.serve(self._config.status_socket, self.status),
+                control.serve(self._config.control_socket, self._handlers()),
+            ):
+                self._start("commands", self._desk.run())
                 for name in self._listeners:
                     self._start(f"listener {name}", self._listeners[name].run())
                 self._start("uplink", self._uplink.run())
@@ -97,6 +109,7 @@ class Relay:
                     self._start(f"forward {lane}", self._forwarders[lane].run())
                 await self._until_stopped()
                 await self._leave()
+                await self._cancel("commands")
         finally:
             await self._cancel(*self._tasks)
             self._close()
@@ -160,8 +173,8 @@ class Relay:
         """Read the configuration again and follow it; keep the former one if it can't be used.
 
         Batches, bounds, names, nodes and the log level change at once; a listener that can't follow its own settings
-        otherwise, and the uplink if its settings changed, connect anew. The outbox's place and the status socket's
-        need a restart.
+        otherwise, and the uplink if its settings changed, connect anew. The outbox's place and the sockets' need a
+        restart.
         """
         try:
             new = configuration.load(path)
@@ -170,14 +183,12 @@ class Relay:
             logger.error("the configuration is not used, the former one stays: %s", error)
             return
         old, self._config = self._config, new
-        if (new.outbox.directory, new.outbox.plugin, new.status_socket) != (
-            old.outbox.directory,
-            old.outbox.plugin,
-            old.status_socket,
-        ):
-            logger.warning("the outbox's place or plugin, or the status socket, changes only with a restart")
+        if _fixed(new) != _fixed(old):
+            logger.warning("the outbox's place or plugin, and the sockets, change only with a restart")
         logging.getLogger().setLevel(new.log_level)
         self._intake.site, self._intake.gateway = new.site, new.gateway
+        self._command_lines.site, self._command_lines.gateway = new.site, new.gateway
+        self._intake.plain = _plain_topics(new)
         for lane, options in zip(LANES, configuration.outbox_options(new), strict=True):
             self._outboxes[lane].configure(options)
             forwarder = self._forwarders[lane]
@@ -206,6 +217,28 @@ class Relay:
                 self._listeners[name] = self._make_listener(new, name)
                 self._start(f"listener {name}", self._listeners[name].run())
 
+    def _handlers(self) -> dict[str, control.Handler]:
+        return {
+            "send-command": self._send_command,
+            "list-commands": self._list_commands,
+            "cancel-command": self._cancel_command,
+        }
+
+    async def _send_command(self, request: dict[str, Any]) -> Any:
+        command = CommandRequest.from_fields(request)
+        if self._nodes.lookup(command.node) is None:
+            raise RequestRefusedError(f"node={command.node!r}: no node is called so")
+        return (await self._desk.submit(command)).as_dict()
+
+    async def _list_commands(self, request: dict[str, Any]) -> Any:
+        wanted = CommandFilter.from_fields(request)
+        found = await self._desk.latest(node=wanted.node, state=wanted.state, limit=wanted.limit)
+        return [command.as_dict() for command in found]
+
+    async def _cancel_command(self, request: dict[str, Any]) -> Any:
+        command = await self._desk.cancel(str(request.get("id", "")), str(request.get("reason", "")))
+        return command.as_dict()
+
     def status(self) -> dict[str, Any]:
         """Return how the relay stands; documented in docs/reference/gateway.md."""
         intake = self._intake
@@ -226,6 +259,16 @@ class Relay:
             "outbox": outboxes,
             "forwarders": {lane: forwarder.status() for lane, forwarder in self._forwarders.items()},
             "nodes": self._nodes.status(),
+            "commands": self._desk.status(),
             "uplink": self._uplink.status(),
             "probes": intake.probes.states(self._outboxes[TELEMETRY].head),
         }
+
+
+def _plain_topics(config: RelayConfig) -> PlainTopics:
+    return PlainTopics([plain.rule() for plain in config.plain])
+
+
+def _fixed(config: RelayConfig) -> tuple[Any, ...]:
+    """Return what a running relay can't change."""
+    return config.outbox.directory, config.outbox.plugin, config.status_socket

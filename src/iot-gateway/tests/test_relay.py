@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from fakes import FakeListener, FakeUplink
 
-from iot_gateway import cli, config, registry, status
-from iot_gateway.errors import NotRunningError, OutboxUnavailableError
+from iot_gateway import cli, config, control, registry, status
+from iot_gateway.errors import NotRunningError, OutboxUnavailableError, RequestRefusedError
 from iot_gateway.relay import Relay
 
 GOOD = b'[{"n":"node-1/t","v":1,"seq":0}]'
@@ -220,3 +220,56 @@ def test_run_ends_with_its_relay(path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(cli, "_relay", relay)
     assert cli.main(["run", "--config", str(path)]) == 0
+
+
+def test_commands_are_taken_listed_cancelled_and_told_to_the_chain(path: Path, tmp_path: Path):
+    nodes = tmp_path / "nodes.json"
+    nodes.write_text('{"nodes": {"node-1": {}}}')
+    path.write_text(text(tmp_path, more=f'nodes_file = "{nodes}"'))
+    socket = config.load(path).control_socket
+
+    async def test(relay: Relay) -> None:
+        async def ask(do: str, **fields: Any) -> Any:
+            return await asyncio.to_thread(control.ask, socket, {"do": do, **fields})
+
+        given = await ask("send-command", id="one", node="node-1", target="light", value=60, origin="test")
+        assert (given["state"], given["value"]) == ("queued", 60)
+        with pytest.raises(RequestRefusedError, match="node='node-2'"):
+            await ask("send-command", node="node-2", target="light")
+        with pytest.raises(RequestRefusedError, match="ttl=-1"):
+            await ask("send-command", node="node-1", target="light", ttl=-1)
+        with pytest.raises(RequestRefusedError, match="state='gone'"):
+            await ask("list-commands", state="gone")
+        assert [command["id"] for command in await ask("list-commands", state="queued")] == ["one"]
+        assert (await ask("cancel-command", id="one", reason="enough"))["state"] == "cancelled"
+        await until(lambda: relay.status()["confirmed"] == 2)
+        lines = [
+            json.loads(line)
+            for envelope, _ in FakeUplink.made[0].lanes["telemetry"].sent
+            for line in gzip.decompress(envelope.body).splitlines()
+        ]
+        assert [(line["sensor"], line["text"], line["reason"]) for line in lines] == [
+            ("command/light", "queued", ""),
+            ("command/light", "cancelled", "enough"),
+        ]
+        assert relay.status()["commands"]["by_state"]["cancelled"] == 1
+
+    run(path, test)
+
+
+def test_topics_of_plain_payloads(path: Path, tmp_path: Path):
+    rule = '[[plain]]\ntopic = "telemetry/+/#"\nformat = "number"\nsensor = "t"\nunits = {t = "Cel"}\n'
+    path.write_text(text(tmp_path) + rule)
+
+    async def test(relay: Relay) -> None:
+        offer(b"21.5", 1)
+        await until(lambda: relay.status()["confirmed"] == 1)
+        ((envelope, _),) = FakeUplink.made[0].lanes["telemetry"].sent
+        reading = json.loads(gzip.decompress(envelope.body))
+        assert (reading["sensor"], reading["unit"], reading["value"]) == ("t", "Cel", 21.5)
+        path.write_text(text(tmp_path))
+        await relay.reload(path)
+        offer(b"21.5", 2)
+        await until(lambda: relay.status()["malformed"] == 1)
+
+    run(path, test)

@@ -1,9 +1,10 @@
 """A command to a node, and the states that it goes through."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -47,45 +48,72 @@ class State(StrEnum):
 _FINAL = frozenset({State.APPLIED, State.EXPIRED, State.REFUSED, State.FAILED, State.CANCELLED})
 _ORDER = {State.QUEUED: 0, State.SENT: 1, State.ACKNOWLEDGED: 2}
 
+_Value = (
+    Annotated[float, Field(strict=True, allow_inf_nan=False)] | bool | Annotated[str, Field(max_length=4096)] | None
+)
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+$")]
 
 
-class CommandRequest(BaseModel):
-    """A command as it is given: by an action, a message, the panel."""
+class _Given(BaseModel):
+    """What someone asks of the desk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """Read what was given.
+
+        Raises:
+            CommandError: it is no such thing; the text names the field and what is allowed.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise _refusal(error) from error
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Read what was given, as :meth:`from_json`.
+
+        Raises:
+            CommandError: it is no such thing.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> CommandError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    # Behind the field's name stand the kinds of value that were tried.
+    where = str(first["loc"][0]) if first["loc"] else ""
+    given = f"={first['input']!r}" if where and first["type"] != "missing" else ""
+    reason = "a number, true or false, a text of at most 4096 characters, or null" if where == "value" else first["msg"]
+    return CommandError(f"{where or 'command'}{given}: {reason}")
+
+
+class CommandRequest(_Given):
+    """A command as it is given: by an action, a message, the panel."""
 
     id: _Text = Field(default_factory=lambda: str(uuid.uuid4()))
     """The giver's; the same command given twice under it is one command."""
     node: Annotated[str, StringConstraints(pattern=NAME)]
     target: _Text
     """The sensor's or actuator's name at the node, or the path of an LwM2M resource: ``light``, ``/3311/0/5851``."""
-    value: (
-        Annotated[float, Field(strict=True, allow_inf_nan=False)] | bool | Annotated[str, Field(max_length=4096)] | None
-    ) = None
+    value: _Value = None
     ttl: float = Field(default=DEFAULT_TTL, gt=0, le=MOST_TTL)
     """Seconds."""
     origin: str = Field(default="", max_length=256)
     """Who gave it, for whoever reads the list."""
 
-    @classmethod
-    def from_json(cls, text: bytes | str) -> "CommandRequest":
-        """Read a command.
 
-        Raises:
-            CommandError: it is none; the text names the field and what is allowed.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(
-                str(part)
-                for part in first["loc"]
-                if not str(part).startswith(("float", "bool", "str", "constr", "function", "none"))
-            )
-            given = f"={first['input']!r}" if where and first["type"] != "missing" else ""
-            raise CommandError(f"{where or 'command'}{given}: {first['msg']}") from error
+class CommandFilter(_Given):
+    """Which commands are to be listed."""
+
+    node: str = ""
+    state: State | Literal[""] = ""
+    limit: int = Field(default=100, ge=1, le=10_000)
 
 
 @dataclass(frozen=True, slots=True)
