@@ -1,6 +1,7 @@
 """Secrets that the operator owns and grants to applications."""
 
 import argparse
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tabletop.format import out, result, table
 from tabletop.session import Session
 
 _CONTENT = """\
-KEY#file=PATH takes a file's text. Content is text; KEY#base64=TEXT is for what isn't, and is what a charm gets."""
+KEY#file=PATH takes a file's text; KEY#base64=TEXT is decoded first, and must be text in UTF-8 then."""
 
 
 class _WithContent(Command):
@@ -197,6 +198,11 @@ def _content(text: str) -> tuple[str, str]:
             return name, Path(value).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{name}: can't read {value}: {error}") from error
-    if kind not in ("", "base64"):
+    if kind == "base64":
+        try:
+            return name, base64.b64decode(value, validate=True).decode()
+        except ValueError as error:
+            raise UsageError(f"{name}: isn't base64 of text: {error}") from error
+    if kind:
         raise UsageError(f"{key}: expected KEY=VALUE, KEY#file=PATH or KEY#base64=TEXT")
     return name, value

@@ -423,19 +423,225 @@ def test_durations(text, seconds):
     assert duration(text) == seconds
 
 
-def test_faults_on_purpose(run, in_model):
-    in_model.answers["kill_machine"] = {"machine": "0"}
-    assert run("kill-machine", "a/0")[2] == "killed machine 0; it comes back\n"
-    assert run("kill-machine", "0", "--for", "1m30s")[2] == "killed machine 0; it is down for 90 s\n"
-    assert "until 'tabletop start-machine'" in run("kill-machine", "0", "--stay-down")[2]
-    assert [asked["stay"] for asked in in_model.asked("kill_machine")] == [False, False, True]
-    assert run("kill-machine", "0", "--for", "1s", "--stay-down")[0] == 2
-    in_model.answers["start_machine"] = {"machine": "0"}
-    assert run("start-machine", "0")[2] == "starting machine 0\n"
-    in_model.answers["cut_network"] = "machine 0: cut off from machine 1"
-    assert run("cut-network", "a/0", "b/0", "--for", "30s")[2] == "machine 0: cut off from machine 1, for 30 s\n"
-    assert in_model.asked("cut_network")[-1]["seconds"] == 30
-    assert run("cut-network", "a/0", "b/0", "--outside")[0] == 2
-    for count, said in ((0, "nothing was cut"), (1, "healed one cut"), (3, "healed 3 cuts")):
-        in_model.answers["heal_network"] = count
-        assert run("heal-network")[2] == f"{said}\n"
+MACHINES = {
+    "0": {"juju-status": {"current": "started"}, "dns-name": "10.0.0.2", "instance-id": "m-0"},
+    "1": {"juju-status": {"current": "pending"}, "machine-status": {"message": "building"}},
+}
+OPERATIONS = {
+    "3": {
+        "summary": "act run on a/0,a/1",
+        "status": "failed",
+        "action": {"name": "act", "parameters": {}},
+        "timing": {"enqueued": "t0", "started": "t1"},
+        "tasks": {str(number): {"host": f"a/{number - 3}", "status": "failed"} for number in range(3, 10)},
+    },
+    "12": {
+        "summary": "commands run on b/0",
+        "status": "completed",
+        "action": {"name": "juju-exec", "parameters": {}},
+        "timing": {},
+        "tasks": {"12": {"host": "b/0", "status": "completed"}},
+    },
+}
+
+
+def test_machines(run, in_model):
+    in_model.answers["status"] = {"machines": MACHINES}
+    lines = run("list-machines")[1].splitlines()
+    assert lines[1].split()[:4] == ["0", "started", "10.0.0.2", "m-0"]
+    assert lines[2].endswith("building")
+    assert yaml.safe_load(run("show-machine")[1])["machines"] == MACHINES
+    assert run("show-machine", "7")[2] == "ERROR machine 7 not found\n"
+    in_model.answers["add_machine"] = {"machines": ["2", "3"]}
+    assert run("add-machine", "lxd", "-n", "2")[2].endswith("created machine 2\ncreated machine 3\n")
+    assert run("add-machine", "-n", "0")[0] == 2
+    assert run("remove-machine", "2", "3")[2] == "will remove machine 2\nwill remove machine 3\n"
+    assert run("remove-machine", "2", "--force")[0] == 1
+    assert [asked["force"] for asked in in_model.asked("remove_machine")] == [False, False]
+
+
+def test_operations(run, in_model):
+    in_model.answers["operations"] = OPERATIONS
+    lines = run("operations")[1].splitlines()
+    assert lines[1].split() == ["3", "failed", "t1", "3,4,5,6,7...", "act", "run", "on", "a/0,a/1"]
+    assert len(lines) == 2
+    for words in (["--actions", "juju-exec"], ["--machines", "0", "--apps", "b"]):
+        assert set(json.loads(run("operations", *words, "--format", "json")[1])) == {"12"}
+    assert set(yaml.safe_load(run("operations", "--units", "a/6", "--format", "yaml")[1])) == {"3"}
+    for words in (["--status", "completed"], ["--units", "b/0"], ["--apps", "b"], ["--offset", "1"]):
+        assert run("operations", *words)[2] == "no matching operations\n"
+    assert "not a valid task status" in run("operations", "--status", "lost")[2]
+
+
+def test_show_operation_waits(run, in_model, monkeypatch):
+    answers = iter([{"status": "running"}, {"status": "completed"}])
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    in_model.answers["operation"] = lambda **_: next(answers)
+    assert run("show-operation", "3", "--watch")[1] == "status: completed\n"
+    in_model.answers["operation"] = {"status": "running"}
+    assert run("show-operation", "3")[1] == "status: running\n"
+    assert "timed out waiting for operation 3" in run("show-operation", "3", "--wait", "0.01s")[2]
+    assert run("show-operation", "3", "--wait", "1s", "--watch")[0] == 2
+
+
+def test_cancel_task(run, in_model):
+    in_model.answers["task"] = TASKS["7"]
+    in_model.answers["cancel_task"] = lambda id, **_: TASKS[id] if id == "7" else {**TASKS["8"], "status": "aborted"}
+    _, out, err = run("cancel-task", "7", "8")
+    assert yaml.safe_load(out)["8"]["status"] == "aborted"
+    assert err == "WARNING task 7 could not be cancelled: it has completed\n"
+
+
+def test_show_action(run, in_model):
+    in_model.answers["actions"] = {"act": {"description": "Acts.", "properties": {"n": {"type": "integer"}}}}
+    assert run("show-action", "a", "act")[1] == "Acts.\n\nArguments\nn:\n  type: integer\n"
+    assert run("show-action", "a", "nope")[2] == "ERROR unknown action 'nope': a has act\n"
+
+
+def test_what_cannot_be_scheduled(run, in_model, refusal):
+    in_model.answers["run_action"] = refusal('unit "a/9" not found', "not-found")
+    status, out, err = run("run", "a/9", "act")
+    assert (status, out, err) == (0, "", 'Operation failed to schedule any tasks:\nunit "a/9" not found\n')
+    assert "cannot specify both" in run("run", "a/0", "act", "--wait", "1s", "--background")[2]
+
+
+def test_run_waits_for_a_minute(run, in_model):
+    in_model.answers["run_action"] = {"tasks": {"a/0": "7"}}
+    in_model.answers["wait_task"] = {**TASKS["7"], "status": "running"}
+    status, _, err = run("run", "a/0", "act")
+    assert status == 1
+    assert "timed out waiting for results from: unit a/0\nThe task goes on: 'tabletop show-task 7 --watch'" in err
+    assert 59 < in_model.asked("wait_task")[0]["timeout"] <= 60
+
+
+STORAGE = {
+    "storage": {
+        "data/0": {
+            "kind": "filesystem",
+            "status": {"current": "attached"},
+            "attachments": {"units": {"a/0": {"location": "/srv"}}},
+        },
+        "data/1": {"kind": "filesystem", "status": {"current": "detached"}},
+    }
+}
+
+
+def test_storage(run, in_model, status):
+    in_model.answers["storage"] = STORAGE
+    lines = run("list-storage")[1].splitlines()
+    assert lines[1].split() == ["a/0", "data/0", "filesystem", "/srv", "attached"]
+    assert lines[2].split() == ["data/1", "filesystem", "detached"]
+    assert set(yaml.safe_load(run("show-storage", "data/1")[1])) == {"data/1"}
+    assert run("show-storage", "data/9")[2] == 'ERROR storage instance "data/9" not found\n'
+    in_model.answers["status"] = {**status, "storage": STORAGE}
+    assert "Storage ID" not in run("status")[1]
+    assert "\na/0           data/0" in run("status", "--storage")[1]
+    in_model.answers["storage"] = {}
+    assert run("storage")[1] == "No storage to display.\n"
+    in_model.answers["add_storage"] = ["data/2"]
+    assert run("add-storage", "a/0", "data", "logs=2,1G")[2] == "added storage data/2 to a/0\n"
+    assert in_model.asked("add_storage")[0]["storage"] == {"data": "1", "logs": "2,1G"}
+    run("attach-storage", "a/1", "data/1")
+    run("detach-storage", "data/0")
+    assert run("remove-storage", "data/1", "--force")[0] == 1
+    run("remove-storage", "data/1")
+    assert [name for name, _ in in_model.calls[-3:]] == ["attach_storage", "detach_storage", "remove_storage"]
+
+
+@pytest.mark.parametrize(
+    ("query", "holds"),
+    [
+        ('status=="active"', True),
+        ("status=='active' && name != store", False),
+        ('status=="blocked" || life==alive', True),
+        ('!(status=="active") || charm-name=="other"', False),
+        ('status=="active" && (life=="dead" || !exposed=="true")', True),
+    ],
+)
+def test_queries(run, in_model, status, query, holds):
+    in_model.answers["status"] = status
+    code, _, err = run("wait-for", "application", "store", "--query", query, "--timeout", "0s")
+    assert code == (0 if holds else 1)
+    assert err == (
+        "application store: status active, status-message Ready\n"
+        if holds
+        else "ERROR timed out waiting for application 'store': status active, status-message Ready\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status", "at 'its end': == or != was expected"),
+        ('status=="a" name', "&& or || was expected"),
+        ("(status==a", ") was expected"),
+        ("status==", "a text was expected"),
+        ("=", "a name was expected"),
+        ('forEach(units, u => u.status=="active")', "forEach() isn't known"),
+        ("colour==blue", "there is no 'colour' to ask for; there is name, life, status"),
+    ],
+)
+def test_queries_that_make_no_sense(run, in_model, status, query, expected):
+    in_model.answers["status"] = status
+    code, _, err = run("wait-for", "application", "store", "--query", query)
+    assert code == 2
+    assert expected in err
+
+
+def test_wait_for_what_comes_later(run, in_model, status, monkeypatch):
+    answers = iter([{**status, "applications": {}}, status])
+    in_model.answers["status"] = lambda **_: next(answers)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert run("wait-for", "unit", "agent/0", "--query", "workload-status==active")[0] == 0
+    answers = iter([status])
+    assert run("wait-for", "model", "iot")[0] == 0
+    assert in_model.asked("status")[-1] == {"model": "iot"}
+
+
+def test_show_unit_narrowed(run, in_model):
+    relations = [
+        {"endpoint": "a", "application-data": {"k": "v"}, "local-unit": {}, "related-units": {"x/0": {}, "x/1": {}}},
+        {"endpoint": "b", "application-data": {}, "related-units": {}},
+    ]
+    in_model.answers["show_unit"] = lambda **_: {"u/0": {"relation-info": [dict(one) for one in relations]}}
+    shown = json.loads(run("show-unit", "u/0", "--related-unit", "x/1", "--format", "json")[1])["u/0"]
+    assert shown["relation-info"] == [{"endpoint": "a", "application-data": {"k": "v"}, "related-units": {"x/1": {}}}]
+    shown = json.loads(run("show-unit", "u/0", "--endpoint", "b", "--app", "--format", "json")[1])["u/0"]
+    assert shown["relation-info"] == [{"endpoint": "b", "application-data": {}}]
+    assert yaml.safe_load(run("show-unit", "u/0", "--endpoint", "c")[1]) == {"u/0": {}}
+
+
+def test_content_of_secrets(run, in_model, tmp_path, monkeypatch):
+    in_model.answers["add_secret"] = "secret:abc"
+    (tmp_path / "key").write_text("pem")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("user: me\n"))
+    run("add-secret", "s", f"key#file={tmp_path}/key", "blob#base64=dGV4dA==", "--file", "-")
+    assert in_model.asked("add_secret")[0]["content"] == {"user": "me", "key": "pem", "blob": "text"}
+    assert "can't read" in run("add-secret", "s", "key#file=/nonexistent")[2]
+    assert "isn't base64 of text" in run("add-secret", "s", "key#base64=/w==")[2]
+    assert "isn't base64 of text" in run("add-secret", "s", "key#base64=?")[2]
+    assert "expected KEY=VALUE, KEY#file=PATH" in run("add-secret", "s", "key#gzip=x")[2]
+
+
+def test_yaml_from_standard_input(run, in_model, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("key: 1m\n"))
+    run("model-config", "--file", "-", "other=2")
+    assert in_model.asked("model_config")[0]["values"] == {"key": "1m", "other": "2"}
+    monkeypatch.setattr(sys, "stdin", io.StringIO("[1]\n"))
+    assert "standard input:1: must be a mapping" in run("config", "a", "--file", "-")[2]
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "-m", "m"], ["add-model", "x"]])
+def test_not_root(run, home, monkeypatch, words):
+    (home / "state").mkdir(mode=0o700)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    status, out, err = run(*words)
+    assert (status, out) == (1, "")
+    assert "so it must run as root: sudo " in err
+
+
+def test_several_models_are_shown(run, daemon, status):
+    daemon.answers.update(status=status, models=[{"name": "m", "uuid": "t"}, {"name": "n", "uuid": "u"}])
+    assert set(json.loads(run("show-model", "m", "tabletop:admin/n", "--format", "json")[1])) == {"m", "n"}
+    assert "controller other not found" in run("models", "-c", "other")[2]
