@@ -1,7 +1,7 @@
 """What the constraints of a machine mean here: `mem` and `cores` are the most it may take, `arch` is as it says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabletop.engine.model import Model
@@ -70,3 +70,11 @@ def _memory(text: str) -> int:
     if 0 < size < _LEAST:
         raise TabletopError(f'bad "mem" constraint: a machine needs {_LEAST >> 20}M to come up, got "{text}"')
     return size
+
+
+def hardware(architecture: str, constraints: Mapping[str, Any], host: Sequence[int]) -> str:
+    """Describe what a machine has: its limits, or what this host (its cores, its memory in bytes) has."""
+    held = limits(constraints)
+    cores = min(held.cores or host[0], host[0])
+    memory = min(held.memory or host[1], host[1]) >> 20
+    return f"arch={architecture} cores={cores} mem={memory}M virt-type=container"
