@@ -58,7 +58,7 @@ class CutNetwork(Command):
     notes = """\
 What is sent either way is lost without a word, so connections hang as they do when a cable is cut far away; machines
 and what runs on them go on. With a second machine the two are cut off from each other alone; with --outside a machine
-still reaches the others and this host's end of their network. --for heals by itself, even if tabletop has died since.
+still reaches the others and this host's end of their network. --for heals by itself, even if tabletop has died.
 `tabletop ssh` and hooks don't use the network, so they work on. What is cut shows among the machines of `status`."""
     examples = ("cut-network store/0", "cut-network store/0 front/0 --for 30s", "cut-network 0 --outside")
 

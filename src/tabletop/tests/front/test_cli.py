@@ -645,3 +645,21 @@ def test_several_models_are_shown(run, daemon, status):
     daemon.answers.update(status=status, models=[{"name": "m", "uuid": "t"}, {"name": "n", "uuid": "u"}])
     assert set(json.loads(run("show-model", "m", "tabletop:admin/n", "--format", "json")[1])) == {"m", "n"}
     assert "controller other not found" in run("models", "-c", "other")[2]
+
+
+def test_faults_on_purpose(run, in_model):
+    in_model.answers["kill_machine"] = {"machine": "0"}
+    assert run("kill-machine", "a/0")[2] == "killed machine 0; it comes back\n"
+    assert run("kill-machine", "0", "--for", "1m30s")[2] == "killed machine 0; it is down for 90 s\n"
+    assert "until 'tabletop start-machine'" in run("kill-machine", "0", "--stay-down")[2]
+    assert [asked["stay"] for asked in in_model.asked("kill_machine")] == [False, False, True]
+    assert run("kill-machine", "0", "--for", "1s", "--stay-down")[0] == 2
+    in_model.answers["start_machine"] = {"machine": "0"}
+    assert run("start-machine", "0")[2] == "starting machine 0\n"
+    in_model.answers["cut_network"] = "machine 0: cut off from machine 1"
+    assert run("cut-network", "a/0", "b/0", "--for", "30s")[2] == "machine 0: cut off from machine 1, for 30 s\n"
+    assert in_model.asked("cut_network")[-1]["seconds"] == 30
+    assert run("cut-network", "a/0", "b/0", "--outside")[0] == 2
+    for count, said in ((0, "nothing was cut"), (1, "healed one cut"), (3, "healed 3 cuts")):
+        in_model.answers["heal_network"] = count
+        assert run("heal-network")[2] == f"{said}\n"
