@@ -126,7 +126,12 @@ class ShowModel(Command):
         for name in names:
             if name not in known:
                 raise TabletopError(f"model {CONTROLLER}:{USER}/{name} not found")
-        result({name: model_info(session, name, known[name]) for name in names}, args.format)
+        shown: dict[str, Any] = {}
+        for name in names:
+            secrets: dict[str, Any] = session.call("secrets", model=name)
+            backends = {"internal": {"num-secrets": len(secrets), "status": "active"}}
+            shown[name] = {**model_info(session, name, known[name]), "secret-backends": backends}
+        result(shown, args.format)
 
 
 class Switch(Command):
@@ -177,7 +182,7 @@ def model_info(session: Session, name: str, uuid: str) -> dict[str, Any]:
         "region": CLOUD,
         "type": "lxd",
         "life": "alive",
-        "status": {"current": "available"},
+        "status": section(section(status, "model"), "model-status") or {"current": "available"},
         "users": {USER: {"display-name": USER, "access": "admin", "last-connection": "just now"}},
         "machines": {machine: {"cores": os.cpu_count() or 1} for machine in section(status, "machines")},
         "agent-version": JUJU_VERSION,

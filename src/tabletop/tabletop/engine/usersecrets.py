@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from tabletop.engine.durations import rfc3339
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.engine.secrets import Draft
 from tabletop.errors import TabletopError
+
+_KEY = re.compile(r"[a-z](?:-?[a-z0-9]){2,}\Z")
+"""Juju's rule, of secret-add as of add-secret."""
 
 
 def add_secret(model: Model, name: str, content: Mapping[str, str], info: str | None = None) -> str:
@@ -20,6 +24,7 @@ def add_secret(model: Model, name: str, content: Mapping[str, str], info: str | 
     """
     if not content:
         raise TabletopError("a secret needs content: key=value")
+    _check_keys(content)
     with model.store.write():
         if _by_name(model, name) is not None:
             raise TabletopError(f'secret with name "{name}" already exists')
@@ -38,7 +43,13 @@ def update_secret(
     *,
     auto_prune: bool = False,
 ) -> None:
-    """Give a secret a new revision, another name or description."""
+    """Give a secret a new revision, another name or description.
+
+    Raises:
+        NotFoundError: there is no such secret.
+        TabletopError: there is one of that name, or a key won't do.
+    """
+    _check_keys(content or {})
     with model.store.write():
         row = _find(model, secret)
         taken = _by_name(model, name) if name else None
@@ -149,6 +160,14 @@ def _access(model: Model, grants: Sequence[Any]) -> list[dict[str, str]]:
         }
         for one in grants
     ]
+
+
+def _check_keys(content: Mapping[str, str]) -> None:
+    for key in content:
+        if not _KEY.match(key):
+            raise TabletopError(
+                f'key "{key}" not valid: use three or more lower-case letters, digits and single hyphens, a letter first'
+            )
 
 
 def _by_name(model: Model, name: str) -> str | None:

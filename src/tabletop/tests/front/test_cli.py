@@ -642,7 +642,7 @@ def test_not_root(run, home, monkeypatch, words):
 
 
 def test_several_models_are_shown(run, daemon, status):
-    daemon.answers.update(status=status, models=[{"name": "m", "uuid": "t"}, {"name": "n", "uuid": "u"}])
+    daemon.answers.update(status=status, secrets={}, models=[{"name": "m", "uuid": "t"}, {"name": "n", "uuid": "u"}])
     assert set(json.loads(run("show-model", "m", "tabletop:admin/n", "--format", "json")[1])) == {"m", "n"}
     assert "controller other not found" in run("models", "-c", "other")[2]
 

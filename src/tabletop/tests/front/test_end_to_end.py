@@ -260,6 +260,10 @@ def test_secrets(juju: jubilant.Juju) -> None:
     assert juju.secrets(owner="store") == []
     juju.remove_secret(uri, revision=1)
     assert [one.revision for one in juju.show_secret(uri, revisions=True).revisions or []] == [2]
+    assert juju.show_model().secret_backends["internal"].num_secrets == 1
+    for key in ("x", "Password", "a--b"):
+        with pytest.raises(jubilant.CLIError, match="not valid"):
+            juju.update_secret("db", {key: "y"})
     juju.remove_secret("db")
     assert juju.secrets() == []
     with pytest.raises(jubilant.CLIError):

@@ -72,6 +72,7 @@ def test_version(juju):
 
 def test_models(juju, daemon, home, status):
     daemon.answers["models"] = [{"name": "m", "uuid": "u-1"}, {"name": "other", "uuid": "u-2"}]
+    daemon.answers["secrets"] = {"abc": {}}
     daemon.answers["status"] = status
     juju.add_model("new", config={"update-status-hook-interval": "1m"})
     assert juju.model == "new"
