@@ -166,7 +166,7 @@ def _check_keys(content: Mapping[str, str]) -> None:
     for key in content:
         if not _KEY.match(key):
             raise TabletopError(
-                f'key "{key}" not valid: use three or more lower-case letters, digits and single hyphens, a letter first'
+                f'key "{key}" not valid: use 3 or more lower-case letters, digits and single hyphens, a letter first'
             )
 
 
