@@ -48,7 +48,7 @@ bench-tabletop: ## Measure tabletop's hooks, hook tools and settling on real mac
 	@tools/setup dev
 	@$(PYTHON) benchmarks/tabletop.py
 
-.PHONY: bench-relay
-bench-relay: ## Measure the gateway's relay against real brokers; the last line is JSON
+.PHONY: bench-gateway
+bench-gateway: ## Measure the gateway, and what could stand in its place, under load; the last line is JSON
 	@tools/setup dev
-	@$(PYTHON) benchmarks/relay.py
+	@$(PYTHON) benchmarks/gateway

@@ -149,6 +149,36 @@ user root
         return answers(self.port)
 
 
+class SiteBroker(Daemon):
+    """A mosquitto behind the relay: it listens on a Unix socket alone, and takes names without a password there."""
+
+    def __init__(self, directory: Path, acl: str, *, extra: str = ""):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.socket = directory / "gateway.sock"
+        (directory / "acl").write_text(acl)
+        configuration = directory / "mosquitto.conf"
+        configuration.write_text(
+            f"""listener 0 {self.socket}
+allow_anonymous true
+acl_file {directory / "acl"}
+persistence true
+persistence_location {directory}/
+max_inflight_messages 1000
+max_queued_messages 1000000000
+user root
+log_type error
+log_type warning
+log_type notice
+connection_messages false
+{extra}"""
+        )
+        super().__init__(directory, [needed("mosquitto", "mosquitto"), "-c", str(configuration)])
+
+    def ready(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+
 class RabbitMq(Daemon):
     """A RabbitMQ node of its own: name, ports, database, cookie and port mapper."""
 
@@ -206,6 +236,11 @@ log.console = true
         return pika.BlockingConnection(
             pika.ConnectionParameters("127.0.0.1", self.port, self.VHOST, credentials, socket_timeout=5)
         )
+
+    def control(self, *arguments: str) -> None:
+        """Run rabbitmqctl on this node."""
+        program = RABBITMQ_SERVER.with_name("rabbitmqctl")
+        subprocess.run([program, *arguments], env=self._environment, check=True, capture_output=True, timeout=60)
 
     def close(self) -> None:
         """Stop the node for good, and the port mapper that it started."""

@@ -6,27 +6,32 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-from daemons import Daemon, Mosquitto, RabbitMq, wait_until
+from daemons import Daemon, RabbitMq, SiteBroker, free_port, wait_until
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from iot_gateway import status
+from iot_gateway import nodes, status
 from iot_gateway.errors import NotRunningError
+from iot_gateway.nodes import credentials, file
 from iot_telemetry import Reading, batch, senml
 from iot_telemetry.accounting import Account, NodeReport
 
-RELAY_USER, RELAY_PASSWORD = "iot-gateway", "relay-password"
 NODE, NODE_PASSWORD = "node-1", "node-password"
-USERS = {RELAY_USER: RELAY_PASSWORD, NODE: NODE_PASSWORD}
-ACL = f"""user {RELAY_USER}
-topic read telemetry/#
-user {NODE}
-topic write telemetry/{NODE}
-topic write telemetry/{NODE}/#
+NODES = {NODE: NODE_PASSWORD, "node-2": "password-2"}
+ACL = """user iot-gateway
+topic readwrite telemetry/#
+
+pattern write telemetry/%u
+pattern write telemetry/%u/#
+pattern read command/%u/#
+pattern readwrite site/#
 """
+"""As the charm's, and a topic ``site`` for all."""
 BATCH, WINDOW = 100, 4
 BOUND = BATCH * WINDOW
 """Readings that one kill may have sent twice."""
@@ -67,15 +72,31 @@ class RelayProcess(Daemon):
 class Node:
     """A node that publishes at QoS 1, with paho: not our codec. It counts from 0 over all its publishing."""
 
-    def __init__(self, port: int, user: str = NODE, password: str = NODE_PASSWORD):
+    def __init__(
+        self, port: int, user: str = NODE, password: str = NODE_PASSWORD, *, protocol: int = mqtt.MQTTv311, qos: int = 1
+    ):
         self.user = user
         self.sent = 0
+        self._qos = qos
         self._unacknowledged = threading.Semaphore(500)
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=user)
+        # With a session that outlives the connection, as a node wants that sends again what was not acknowledged.
+        kept: dict[str, Any] = {} if protocol == mqtt.MQTTv5 else {"clean_session": False}
+        self._client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=user,
+            protocol=mqtt.MQTTProtocolVersion(protocol),
+            **kept,
+        )
         self._client.username_pw_set(user, password)
         self._client.max_inflight_messages_set(500)
         self._client.on_publish = lambda *_: self._unacknowledged.release()
-        self._client.connect("127.0.0.1", port)
+        self._client.reconnect_delay_set(1, 1)
+        if protocol == mqtt.MQTTv5:
+            kept_for = Properties(PacketTypes.CONNECT)
+            kept_for.SessionExpiryInterval = 3600
+            self._client.connect("127.0.0.1", port, clean_start=False, properties=kept_for)
+        else:
+            self._client.connect("127.0.0.1", port)
         self._client.loop_start()
 
     def payload(self, records: int = 1, *, padding: int = 0) -> bytes:
@@ -92,7 +113,7 @@ class Node:
     def publish(self, payload: bytes, topic: str | None = None) -> None:
         """Publish as soon as fewer than 500 messages are unacknowledged."""
         assert self._unacknowledged.acquire(timeout=60), "the broker acknowledges nothing"
-        self._client.publish(topic or f"telemetry/{self.user}", payload, qos=1)
+        self._client.publish(topic or f"telemetry/{self.user}", payload, qos=self._qos)
 
     def send(self, messages: int, *, rate: float | None = None, padding: int = 0) -> None:
         begin = time.monotonic()
@@ -112,23 +133,35 @@ class Node:
 class Rig:
     """Everything between a node and the queue."""
 
-    def __init__(self, directory: Path, rabbitmq: RabbitMq, mosquitto: Mosquitto, **settings: Any):
+    def __init__(self, directory: Path, rabbitmq: RabbitMq, mosquitto: SiteBroker, **settings: Any):
         self.directory = directory
         self.rabbitmq = rabbitmq
         self.mosquitto = mosquitto
+        self.port = free_port()
         self.names = {"telemetry": f"{directory.name}.telemetry", "dead-letters": f"{directory.name}.dead-letters"}
         self.settings = settings
         self.relay = RelayProcess(
             directory,
             self.text(),
             f"""
-[listeners.mqtt]
-password = "{RELAY_PASSWORD}"
 [uplink]
 password = "{RabbitMq.PASSWORD}"
 """,
         )
+        self.write_nodes(settings.pop("nodes", NODES))
         self.declare()
+
+    def write_nodes(self, passwords: Mapping[str, str], *, keep: bool = False) -> None:
+        """Write the file of nodes; the relay reads it when it starts or reloads.
+
+        Args:
+            passwords: of the nodes, by name.
+            keep: whether a node that is there keeps its hash, and so is not changed.
+        """
+        path = self.directory / "nodes.json"
+        known = file.read(path) if keep else {}
+        made = [known.get(name) or nodes.Node(name, credentials.make(password)) for name, password in passwords.items()]
+        path.write_text(file.text(made))
 
     def text(self, **changes: Any) -> str:
         """Return the relay's configuration; ``changes`` win over what the rig was made with."""
@@ -137,7 +170,8 @@ password = "{RabbitMq.PASSWORD}"
             "gateway": "gateway-0",
             "batch": f"{{readings = {BATCH}, age_ms = 100, window = {WINDOW}}}",
             "outbox": f'{{directory = "{self.directory}/outbox"}}',
-            "username": RELAY_USER,
+            "mqtt": "",
+            "tls": "",
             **self.settings,
             **changes,
         }
@@ -146,13 +180,15 @@ site = "{chosen["site"]}"
 gateway = "{chosen["gateway"]}"
 log_level = "INFO"
 secrets_file = "secrets.toml"
+nodes_file = "{self.directory}/nodes.json"
 status_socket = "{self.directory}/status.sock"
 batch = {chosen["batch"]}
 outbox = {chosen["outbox"]}
 [listeners.mqtt]
-port = {self.mosquitto.port}
-username = "{chosen["username"]}"
-client_id = "{self.directory.name}"
+port = {self.port}
+broker = "{self.mosquitto.socket}"
+{chosen["mqtt"]}
+{chosen["tls"]}
 [uplink]
 host = "127.0.0.1"
 port = {self.rabbitmq.port}

@@ -24,7 +24,7 @@ CONNECT_SECONDS = 15
 
 
 class GatewayCharm(ops.CharmBase):
-    """Runs the MQTT broker and the relay of a site, and gives its nodes their identities."""
+    """Runs the relay and the MQTT broker of a site, and gives its nodes their identities."""
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
@@ -67,20 +67,19 @@ class GatewayCharm(ops.CharmBase):
         nodes = Nodes.from_charm(self, departing)
         self._withdraw(nodes)
         self.unit.status = ops.MaintenanceStatus("Setting up the gateway")
-        # Once the relay has been there, the broker keeps what nodes publish. Before, it would drop it: so there are
-        # no identities yet.
+        # Before the relay is there nobody takes what nodes publish: so there are no identities yet.
         relayed = broker is not None or relay.is_installed()
         relay.install(self.charm_dir)
+        mosquitto.ensure_broker(config.topic_prefix)
         credentials = {node.name: self._ensure_credentials(node) for node in nodes.wanted} if relayed else {}
-        mqtt_password = relay.mqtt_password()
-        users = {mosquitto.RELAY_USER: mqtt_password} if relayed else {}
-        users |= {name: found[1] for name, found in credentials.items()}
-        mosquitto.ensure_broker(self._broker_settings(config), users)
+        passwords = {name: found[1] for name, found in credentials.items()}
         self.unit.set_ports(config.mqtt_port)
         if broker is not None:
             settings = self._relay_settings(config, broker)
-            if relay.ensure_relay(settings, (mqtt_password, broker.password)):
+            if relay.ensure_relay(settings, broker.password, passwords):
                 relay.wait_until_connected(CONNECT_SECONDS)
+        elif relayed:
+            relay.ensure_nodes(passwords)
         if relayed:
             self._publish(config, nodes, {name: found[0] for name, found in credentials.items()})
 
@@ -130,20 +129,19 @@ class GatewayCharm(ops.CharmBase):
                 },
             ).publish(relation, self.unit)
 
-    def _broker_settings(self, config: GatewayConfig) -> mosquitto.Settings:
+    def _listener(self, config: GatewayConfig) -> relay.Listener:
         binding = self.model.get_binding(MQTT)
         address = binding.network.bind_address if binding else None
         if address is None:
             raise ops.ModelError(f"no address for endpoint {MQTT}")
-        return mosquitto.Settings(str(address), config.mqtt_port, config.topic_prefix)
+        return relay.Listener(str(address), config.mqtt_port, config.topic_prefix)
 
     def _relay_settings(self, config: GatewayConfig, broker: Broker) -> relay.Settings:
         answer = broker.answer
         return relay.Settings(
             site=config.site,
             gateway=config.gateway(self.unit),
-            topic_prefix=config.topic_prefix,
-            mqtt_port=config.mqtt_port,
+            listener=self._listener(config),
             batch_size=config.batch_size,
             batch_age=config.batch_age,
             batch_encoding=answer.batch_encoding,
@@ -159,11 +157,12 @@ class GatewayCharm(ops.CharmBase):
 
     def _stop(self, _: ops.StopEvent) -> None:
         # Nodes first: what they can't hand over any more they keep.
-        mosquitto.stop()
         relay.stop()
+        mosquitto.stop()
 
     def _remove(self, _: ops.RemoveEvent) -> None:
         relay.remove()
+        mosquitto.remove_unit()
 
     # What is
 
@@ -217,18 +216,16 @@ class GatewayCharm(ops.CharmBase):
         if not relay.is_installed():
             event.fail("the relay is not set up: it waits for RabbitMQ")
             return
-        settings = self._broker_settings(config)
-        users = {mosquitto.RELAY_USER: relay.mqtt_password()}
-        users |= {node.name: self._ensure_credentials(node)[1] for node in Nodes.from_charm(self).wanted}
+        passwords = {node.name: self._ensure_credentials(node)[1] for node in Nodes.from_charm(self).wanted}
         password = secrets.token_urlsafe(32)
-        mosquitto.ensure_broker(settings, {**users, mosquitto.PROBE_USER: password})
+        relay.ensure_nodes({**passwords, mosquitto.PROBE_USER: password})
         try:
-            result = smoke.run(settings, password, relay.status, event.params["timeout"])
+            result = smoke.run(self._listener(config), password, relay.status, event.params["timeout"])
         except smoke.SmokeTestError as error:
             event.fail(str(error))
             return
         finally:
-            mosquitto.ensure_broker(settings, users)
+            relay.ensure_nodes(passwords)
         event.set_results({"result": "passed", "node": result.node, "milliseconds": round(result.seconds * 1000)})
 
     def _show_relay_status(self, event: ops.ActionEvent) -> None:

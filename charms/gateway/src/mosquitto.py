@@ -1,149 +1,122 @@
-"""The site's MQTT broker: the distribution's mosquitto, with users, topics and limits of ours."""
+"""The site's MQTT broker: the distribution's mosquitto, behind the relay, which alone can reach it."""
 
-import base64
-import hashlib
 import logging
-import subprocess
-import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from charmlibs import systemd
 
 from iot_charm import packages, services
-from iot_charm.files import ensure_file
+from iot_charm.files import ensure_file, remove
 
 logger = logging.getLogger(__name__)
 
 SERVICE = "mosquitto"
 OWNER = "mosquitto"
+GROUP = "iot-gateway"
+"""The relay's: who is in it may connect under any node's name."""
 DIRECTORY = Path("/etc/mosquitto")
+MAIN = DIRECTORY / "mosquitto.conf"
 CONFIGURATION = DIRECTORY / "conf.d/iot-gateway.conf"
-PASSWORDS = DIRECTORY / "iot-gateway.passwords"
 ACL = DIRECTORY / "iot-gateway.acl"
+SOCKET = Path("/run/mosquitto/gateway.sock")
+_FORMER_PASSWORDS = DIRECTORY / "iot-gateway.passwords"
 
 RELAY_USER = "iot-gateway"
 PROBE_USER = "smoke-test"
 RESERVED = frozenset({RELAY_USER, PROBE_USER})
-LOOPBACK = "127.0.0.1"
+MAX_PACKET_BYTES = 2**20
+RECEIVE_MAXIMUM = 1000
 
 
-class MosquittoError(Exception):
-    """A program of mosquitto failed."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the broker's configuration depends on."""
-
-    address: str
-    """Where nodes reach it; the relay reaches it on the loopback."""
-    port: int
-    topic_prefix: str
-
-
-def configuration(settings: Settings) -> str:
+def configuration() -> str:
     """Return the configuration, which the distribution's own main file includes."""
-    addresses = dict.fromkeys((LOOPBACK, settings.address))
-    listeners = "".join(f"listener {settings.port} {address}\n" for address in addresses)
     return f"""# Written by the gateway charm; changes are overwritten.
-{listeners}
-# Not every save of the queue.
+# Clients reach the relay. It lets them in, and speaks for each of them here, by name and without a password: the
+# directory of the socket lets nobody else through.
+listener 0 {SOCKET}
+allow_anonymous true
+acl_file {ACL}
+
+# Not every save of the queue, and not every connection, which the relay tells of.
 log_type error
 log_type warning
 log_type notice
+connection_messages false
 
-allow_anonymous false
-password_file {PASSWORDS}
-acl_file {ACL}
-
-# The relay's session outlives its connection, and nothing is dropped while it is away: neither by number nor by size.
+# The relay's own session outlives its connection, and nothing is dropped while it is away.
 # Not 0, which means no bound as well: mosquitto 2.0.11 then disconnects a client for a topic that it may not write on.
 max_queued_messages 1000000000
 max_queued_bytes 0
-# Messages that may be on their way to the relay (or from a node) without an acknowledgement.
-max_inflight_messages 2000
+# What the relay lets a client have on its way without an acknowledgement.
+max_inflight_messages {RECEIVE_MAXIMUM}
 max_inflight_bytes 0
-# A larger packet ends the connection; message_size_limit would have it acknowledged and dropped. The relay reads
-# payloads of up to 256 KiB and makes dead letters of those between.
-max_packet_size 1048576
-# The queue is written at a stop, and so often (s) for the case of a power cut.
+max_packet_size {MAX_PACKET_BYTES}
+# Subscriptions, sessions and retained values are written at a stop, and so often (s) for the case of a power cut.
 autosave_interval 10
 """
 
 
-def acl(settings: Settings, nodes: Iterable[str]) -> str:
-    """Return who may do what on which topic; what is not mentioned is forbidden."""
-    prefix = settings.topic_prefix
-    rules = [f"user {RELAY_USER}\ntopic read {prefix}/#\n"]
-    for name in (*sorted(nodes), PROBE_USER):
-        rules.append(f"user {name}\ntopic write {prefix}/{name}\ntopic write {prefix}/{name}/#\n")
-    return "# Written by the gateway charm; changes are overwritten.\n" + "\n".join(rules)
+def acl(topic_prefix: str) -> str:
+    """Return who may do what on which topic; what is not mentioned is forbidden.
 
-
-def password_lines(users: Mapping[str, str], present: str) -> str:
-    """Return the content of the password file, with hashes only.
-
-    A line that is there stays if it still fits the password: a fresh salt for each user at each call would have the
-    broker read its files again for nothing.
-
-    Raises:
-        MosquittoError: ``mosquitto_passwd`` failed.
+    ``%u`` is the node's name: nodes come and go without the broker being told.
     """
-    known = {line.partition(":")[0]: line for line in present.splitlines()}
-    fitting = {user: known[user] for user, password in users.items() if user in known and _fits(known[user], password)}
-    fresh = {user: password for user, password in users.items() if user not in fitting}
-    lines = {**fitting, **_hash(fresh)}
-    return "".join(f"{lines[user]}\n" for user in sorted(lines))
+    return f"""# Written by the gateway charm; changes are overwritten.
+user {RELAY_USER}
+topic readwrite {topic_prefix}/#
+
+pattern write {topic_prefix}/%u
+pattern write {topic_prefix}/%u/#
+"""
 
 
-def _fits(line: str, password: str) -> bool:
-    """Tell whether a line ``user:$7$<iterations>$<salt>$<hash>`` (PBKDF2 with SHA-512) is this password's."""
-    try:
-        _, kind, iterations, salt, digest = line.partition(":")[2].split("$")
-        expected = base64.b64decode(digest, validate=True)
-        made = hashlib.pbkdf2_hmac(
-            "sha512", password.encode(), base64.b64decode(salt, validate=True), int(iterations), len(expected)
-        )
-    except ValueError:
-        return False
-    return kind == "7" and made == expected
+def unit() -> str:
+    """Return the systemd unit, in place of the distribution's of the same name.
+
+    Its broker makes the socket with its own group, and in a directory that others may not enter; this one has the
+    relay's group instead, and starts again whatever ended it.
+    """
+    return services.daemon_unit(
+        "MQTT broker behind the IoT gateway",
+        ["/usr/sbin/mosquitto", "-c", str(MAIN)],
+        user=OWNER,
+        directives={
+            "Type": "notify",
+            "NotifyAccess": "main",
+            "Group": GROUP,
+            "ExecReload": "/bin/kill -HUP $MAINPID",
+            "Restart": "always",
+            "RestartSec": "1",
+            "TimeoutStopSec": "30",
+            "RuntimeDirectory": "mosquitto",
+            "RuntimeDirectoryMode": "0750",
+            "StateDirectory": "mosquitto",
+            "StateDirectoryMode": "0750",
+            "LogsDirectory": "mosquitto",
+            "UMask": "0007",
+            "NoNewPrivileges": "yes",
+            "CapabilityBoundingSet": "",
+            "ProtectSystem": "strict",
+            "ProtectHome": "yes",
+            "PrivateTmp": "yes",
+            "PrivateDevices": "yes",
+        },
+    )
 
 
-def _hash(users: Mapping[str, str]) -> dict[str, str]:
-    """Hash passwords with mosquitto's own program, which takes them in a file: arguments are for all to see."""
-    if not users:
-        return {}
-    with tempfile.TemporaryDirectory(prefix="iot-gateway-") as directory:
-        path = Path(directory, "passwords")
-        path.touch(mode=0o600)
-        path.write_text("".join(f"{user}:{password}\n" for user, password in users.items()))
-        done = subprocess.run(["mosquitto_passwd", "-U", path], capture_output=True, text=True, check=False, timeout=60)
-        if done.returncode != 0:
-            raise MosquittoError(f"mosquitto_passwd failed: {done.stderr.strip()}")
-        return {line.partition(":")[0]: line for line in path.read_text().splitlines()}
-
-
-def ensure_broker(settings: Settings, users: Mapping[str, str]) -> None:
-    """Have the broker installed and running with this configuration and these users, and no others.
-
-    Args:
-        settings: of the broker.
-        users: name -> password, of the relay and of the nodes.
+def ensure_broker(topic_prefix: str) -> None:
+    """Have the broker installed and running with this configuration. The relay's group must be there.
 
     Raises:
-        MosquittoError: a password can't be hashed.
         systemd.SystemdError: the broker does not start.
     """
     packages.ensure_packages("mosquitto")
-    present = PASSWORDS.read_text() if PASSWORDS.exists() else ""
-    changed = ensure_file(PASSWORDS, password_lines(users, present), mode=0o600, owner=OWNER, group=OWNER)
-    changed |= ensure_file(ACL, acl(settings, users.keys() - RESERVED), mode=0o600, owner=OWNER, group=OWNER)
-    restart = ensure_file(CONFIGURATION, configuration(settings))
+    remove(_FORMER_PASSWORDS)
+    changed = ensure_file(ACL, acl(topic_prefix), mode=0o600, owner=OWNER, group=GROUP)
+    restart = ensure_file(CONFIGURATION, configuration())
+    restart |= services.ensure_unit(SERVICE, unit())
     if not services.ensure_running(SERVICE, restart=restart) and changed:
-        # Reading users again leaves connections alone, but for those whose identity is gone.
-        logger.info("mosquitto reads its users again")
+        logger.info("mosquitto reads its topics again")
         systemd.service_reload(SERVICE)
 
 
@@ -155,3 +128,8 @@ def running() -> bool:
 def stop() -> None:
     """Stop the broker."""
     services.stop(SERVICE)
+
+
+def remove_unit() -> None:
+    """Stop the broker for good; the distribution's own unit is what is left."""
+    services.disable(SERVICE)

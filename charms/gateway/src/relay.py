@@ -2,8 +2,7 @@
 
 import json
 import logging
-import secrets
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from iot_charm.files import ensure_directory, ensure_file
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import PYTHON, ensure_python_workload
 from iot_gateway import status as relay_status
-from iot_gateway.errors import NotRunningError
+from iot_gateway.errors import ConfigError, NotRunningError
+from iot_gateway.nodes import Node, credentials
+from iot_gateway.nodes import file as nodes_file
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,20 @@ USER = "iot-gateway"
 DIRECTORY = Path("/etc/iot-gateway")
 CONFIGURATION = DIRECTORY / "config.toml"
 SECRETS = DIRECTORY / "secrets.toml"
+NODES = DIRECTORY / "nodes.json"
 STATE = Path("/var/lib/iot-gateway")
 SOCKET = Path("/run/iot-gateway/status.sock")
 CODE = Path("/opt/iot-gateway")
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Where nodes reach the relay."""
+
+    address: str
+    port: int
+    topic_prefix: str
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,7 @@ class Settings:
 
     site: str
     gateway: str
-    topic_prefix: str
-    mqtt_port: int
+    listener: Listener
     batch_size: int
     batch_age: int
     batch_encoding: str
@@ -53,11 +64,14 @@ class Settings:
 
 def configuration(settings: Settings) -> str:
     """Return the configuration file; it holds no secret."""
+    listener = settings.listener
+    addresses = list(dict.fromkeys((LOOPBACK, listener.address)))
     return f"""# Written by the gateway charm; changes are overwritten.
 site = {_quoted(settings.site)}
 gateway = {_quoted(settings.gateway)}
 log_level = {_quoted(settings.log_level)}
 secrets_file = {_quoted(str(SECRETS))}
+nodes_file = {_quoted(str(NODES))}
 status_socket = {_quoted(str(SOCKET))}
 
 [batch]
@@ -70,11 +84,13 @@ directory = {_quoted(str(STATE / "outbox"))}
 max_bytes = {settings.outbox_max_bytes}
 
 [listeners.mqtt]
-host = {_quoted(mosquitto.LOOPBACK)}
-port = {settings.mqtt_port}
-username = {_quoted(mosquitto.RELAY_USER)}
-client_id = "iot-gateway"
-topic_prefix = {_quoted(settings.topic_prefix)}
+addresses = {json.dumps(addresses)}
+port = {listener.port}
+broker = {_quoted(str(mosquitto.SOCKET))}
+broker_user = {_quoted(mosquitto.RELAY_USER)}
+topic_prefix = {_quoted(listener.topic_prefix)}
+max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
+receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
 
 [uplink]
 host = {_quoted(settings.amqp_host)}
@@ -88,12 +104,9 @@ dead-letters = {_quoted(settings.dead_letter_exchange)}
 """
 
 
-def secrets_text(mqtt_password: str, amqp_password: str) -> str:
+def secrets_text(amqp_password: str) -> str:
     """Return the file of secrets."""
-    return f"""[listeners.mqtt]
-password = {_quoted(mqtt_password)}
-
-[uplink]
+    return f"""[uplink]
 password = {_quoted(amqp_password)}
 """
 
@@ -143,14 +156,6 @@ def unit() -> str:
     )
 
 
-def mqtt_password() -> str:
-    """Return the relay's password at the site's broker: the one in its file of secrets, or a new one."""
-    try:
-        return tomllib.loads(SECRETS.read_text())["listeners"]["mqtt"]["password"]
-    except (FileNotFoundError, KeyError, tomllib.TOMLDecodeError):
-        return secrets.token_urlsafe(32)
-
-
 def install(charm_dir: Path) -> None:
     """Have the relay's user and its code on the machine.
 
@@ -164,12 +169,42 @@ def install(charm_dir: Path) -> None:
     ensure_python_workload(CODE.name, charm_dir, prefix=CODE.parent)
 
 
-def ensure_relay(settings: Settings, passwords: tuple[str, str]) -> bool:
+def ensure_nodes(passwords: Mapping[str, str]) -> None:
+    """Have these nodes, and no others, be let in; connections of those that stay go on.
+
+    Args:
+        passwords: of the nodes, by name. Only hashes of them get onto the disk.
+    """
+    if _write_nodes(passwords) and services.is_running(SERVICE):
+        logger.info("the relay reads its nodes again")
+        systemd.service_reload(SERVICE)
+
+
+def _write_nodes(passwords: Mapping[str, str]) -> bool:
+    ensure_directory(DIRECTORY)
+    try:
+        known = nodes_file.read(NODES) if NODES.exists() else {}
+    except ConfigError as error:
+        logger.warning("the nodes are written anew: %s", error)
+        known = {}
+    nodes = [_node(name, password, known.get(name)) for name, password in passwords.items()]
+    return ensure_file(NODES, nodes_file.text(nodes), mode=0o600, owner=USER, group=USER)
+
+
+def _node(name: str, password: str, known: Node | None) -> Node:
+    # A hash that fits stays: a fresh salt for each at each call would have the relay read them again for nothing.
+    if known is not None and known.credential and credentials.fits(known.credential, password):
+        return known
+    return Node(name, credentials.make(password))
+
+
+def ensure_relay(settings: Settings, amqp_password: str, passwords: Mapping[str, str]) -> bool:
     """Have the relay running, from the code that is installed, with this configuration.
 
     Args:
         settings: of the relay.
-        passwords: for the site's broker and for RabbitMQ.
+        amqp_password: for RabbitMQ.
+        passwords: of the nodes, by name.
 
     Returns:
         Whether it was started, restarted or given another configuration.
@@ -177,8 +212,8 @@ def ensure_relay(settings: Settings, passwords: tuple[str, str]) -> bool:
     Raises:
         systemd.SystemdError: the relay does not start.
     """
-    ensure_directory(DIRECTORY)
-    changed = ensure_file(SECRETS, secrets_text(*passwords), mode=0o600, owner=USER, group=USER)
+    changed = _write_nodes(passwords)
+    changed |= ensure_file(SECRETS, secrets_text(amqp_password), mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(CONFIGURATION, configuration(settings))
     restart = services.ensure_unit(SERVICE, unit())
     if services.ensure_running(SERVICE, restart=restart):

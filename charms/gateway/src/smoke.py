@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 import mosquitto
+import relay
 from iot_gateway.errors import NotRunningError
 from iot_telemetry import senml
 
@@ -29,7 +30,7 @@ class Result:
 
 
 def run(
-    settings: mosquitto.Settings, password: str, relay_status: Callable[[], dict[str, Any]], timeout_s: float
+    listener: relay.Listener, password: str, relay_status: Callable[[], dict[str, Any]], timeout_s: float
 ) -> Result:
     """Send a probe to the listener that nodes use, and wait until the relay reports it confirmed.
 
@@ -39,7 +40,7 @@ def run(
     node = f"{mosquitto.PROBE_USER}:{secrets.token_hex(4)}"
     begin = time.monotonic()
     deadline = begin + timeout_s
-    _publish(settings, password, node, deadline)
+    _publish(listener, password, node, deadline)
     while True:
         state = _state(relay_status, node)
         if state == "confirmed":
@@ -58,7 +59,7 @@ def _state(relay_status: Callable[[], dict[str, Any]], node: str) -> str:
         raise SmokeTestError(str(error)) from error
     if probes.get(mosquitto.PROBE_USER) == "dead letter":
         raise SmokeTestError("the relay took the probe for a bad payload")
-    return probes.get(node, "with the MQTT broker")
+    return probes.get(node, "on its way")
 
 
 def _faults(relay_status: Callable[[], dict[str, Any]]) -> str:
@@ -72,7 +73,7 @@ def _faults(relay_status: Callable[[], dict[str, Any]]) -> str:
     return "; ".join(fault for fault in faults if fault) or "no fault is known"
 
 
-def _publish(settings: mosquitto.Settings, password: str, node: str, deadline: float) -> None:
+def _publish(listener: relay.Listener, password: str, node: str, deadline: float) -> None:
     now = time.time()
     payload = senml.encode(
         [senml.SenmlRecord(f"{node}/probe", now, flag=True, seq=0)], base_name=f"{node}/", base_time=now
@@ -84,9 +85,9 @@ def _publish(settings: mosquitto.Settings, password: str, node: str, deadline: f
 
     def on_connect(_client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         answers.append(reason)
-        # The broker may not have read the new identity yet: paho then connects again by itself.
+        # The relay may not have read the new identity yet: paho then connects again by itself.
         if not reason.is_failure:
-            client.publish(f"{settings.topic_prefix}/{mosquitto.PROBE_USER}", payload, qos=1)
+            client.publish(f"{listener.topic_prefix}/{mosquitto.PROBE_USER}", payload, qos=1)
 
     def on_publish(*_: Any) -> None:
         acknowledged.set()
@@ -95,13 +96,13 @@ def _publish(settings: mosquitto.Settings, password: str, node: str, deadline: f
     client.on_publish = on_publish
     client.reconnect_delay_set(1, 1)
     try:
-        client.connect(settings.address, settings.port)
+        client.connect(listener.address, listener.port)
     except OSError as error:
-        raise SmokeTestError(f"no MQTT listener at {settings.address}:{settings.port}: {error}") from error
+        raise SmokeTestError(f"no MQTT listener at {listener.address}:{listener.port}: {error}") from error
     client.loop_start()
     try:
         if not acknowledged.wait(max(0.0, deadline - time.monotonic())):
-            raise SmokeTestError(f"the MQTT broker did not take the probe: {answers[-1] if answers else 'no answer'}")
+            raise SmokeTestError(f"the listener did not take the probe: {answers[-1] if answers else 'no answer'}")
     finally:
         client.disconnect()
         client.loop_stop()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iot_gateway import config as configuration
-from iot_gateway import status
+from iot_gateway import memory, status
 from iot_gateway.config import RelayConfig
 from iot_gateway.errors import GatewayError
 from iot_gateway.relay import Relay
@@ -67,6 +67,7 @@ async def _relay(config: RelayConfig, path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
+    memory.trim()
     logger.info("relaying as %s at %s", config.gateway, config.site)
     await relay.run()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemons import Mosquitto, RabbitMq
-from relay_rig import ACL, USERS, Node, Rig
+from daemons import RabbitMq, SiteBroker
+from relay_rig import ACL, Node, Rig
 
 _numbers = itertools.count()
 
@@ -21,15 +21,15 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path / "mosquitto", USERS, ACL)
+def mosquitto(tmp_path: Path) -> Iterator[SiteBroker]:
+    broker = SiteBroker(tmp_path / "mosquitto", ACL)
     broker.start()
     yield broker
     broker.stop()
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path, rabbitmq: RabbitMq, mosquitto: Mosquitto) -> Iterator[Callable[..., Rig]]:
+def make_rig(tmp_path: Path, rabbitmq: RabbitMq, mosquitto: SiteBroker) -> Iterator[Callable[..., Rig]]:
     """Makes rigs; their relays are not started yet."""
     made: list[Rig] = []
 
@@ -53,5 +53,5 @@ def rig(make_rig: Callable[..., Rig]) -> Rig:
 
 
 @pytest.fixture
-def node(mosquitto: Mosquitto) -> Node:
-    return Node(mosquitto.port)
+def node(rig: Rig) -> Node:
+    return Node(rig.port)

@@ -6,7 +6,6 @@ from typing import Any
 
 import ops.testing
 
-import mosquitto
 import relay
 from iot_gateway.errors import NotRunningError
 
@@ -17,7 +16,7 @@ class Machine:
 
     users: dict[str, str] = field(default_factory=dict)
     user_history: list[set[str]] = field(default_factory=list)
-    broker: mosquitto.Settings | None = None
+    topic_prefix: str | None = None
     relay_settings: relay.Settings | None = None
     amqp_password: str = ""
     waited: int = 0
@@ -26,15 +25,19 @@ class Machine:
     stopped: list[str] = field(default_factory=list)
     status: dict[str, Any] | None = None
 
-    def ensure_broker(self, settings: mosquitto.Settings, users: dict[str, str]) -> None:
-        self.broker, self.users = settings, dict(users)
-        self.user_history.append(set(users))
+    def ensure_broker(self, topic_prefix: str) -> None:
+        assert self.installed is not None, "the relay's group is not there yet"
+        self.topic_prefix = topic_prefix
 
-    def ensure_relay(self, settings: relay.Settings, passwords: tuple[str, str]) -> bool:
+    def ensure_nodes(self, passwords: dict[str, str]) -> None:
+        self.users = dict(passwords)
+        self.user_history.append(set(passwords))
+
+    def ensure_relay(self, settings: relay.Settings, amqp_password: str, passwords: dict[str, str]) -> bool:
         changed = settings != self.relay_settings
         self.relay_settings = settings
-        assert passwords[0] == self.users[mosquitto.RELAY_USER]
-        self.amqp_password = passwords[1]
+        self.ensure_nodes(passwords)
+        self.amqp_password = amqp_password
         if self.status is None:
             self.status = relay_status()
         return changed

@@ -37,7 +37,7 @@ def credentials(out: State, relation: ops.testing.Relation) -> dict[str, dict[st
 def test_without_relations_it_says_what_is_missing(context: Gateway, machine: Machine):
     out = context.run(context.on.config_changed(), state())
     assert out.unit_status == BlockedStatus("Missing required amqp relation")
-    assert machine.broker is not None
+    assert machine.topic_prefix == "telemetry"
     assert machine.users == {}
     assert machine.installed is not None
     assert machine.relay_settings is None
@@ -113,7 +113,7 @@ def test_a_bad_option_blocks_and_nothing_is_changed(context: Gateway, machine: M
     out = context.run(context.on.config_changed(), state(amqp(), config={option: value}))
     assert isinstance(out.unit_status, BlockedStatus)
     assert out.unit_status.message.startswith(f"{option}=")
-    assert machine.broker is None
+    assert machine.topic_prefix is None
 
 
 def test_options_reach_the_relay(context: Gateway, machine: Machine):
@@ -123,11 +123,10 @@ def test_options_reach_the_relay(context: Gateway, machine: Machine):
     assert (
         machine.relay_settings.outbox_max_bytes,
         machine.relay_settings.gateway,
-        machine.relay_settings.topic_prefix,
+        machine.relay_settings.listener.topic_prefix,
     ) == (2097152, "gw", "a/b")
     assert (machine.relay_settings.batch_size, machine.relay_settings.batch_age) == (7, 70)
-    assert machine.broker is not None
-    assert machine.broker.topic_prefix == "a/b"
+    assert machine.topic_prefix == "a/b"
 
 
 def test_every_unit_gets_an_identity_that_it_alone_can_read(context: Gateway, machine: Machine):
@@ -179,7 +178,7 @@ def test_a_node_that_takes_another_name_gets_it_into_its_secret(context: Gateway
     out = context.run(
         context.on.relation_changed(renamed, remote_unit=0), dataclasses.replace(first, relations=relations)
     )
-    assert set(machine.users) == {"iot-gateway", "kitchen"}
+    assert set(machine.users) == {"kitchen"}
     assert credentials(out, relation)["sensor-node/0"]["username"] == "kitchen"
 
 
@@ -188,7 +187,7 @@ def test_the_identity_of_a_unit_that_departs_is_withdrawn(context: Gateway, mach
     first = context.run(context.on.relation_changed(relation, remote_unit=0), state(amqp(), relation))
     present = first.get_relation(relation.id)
     out = context.run(context.on.relation_departed(present, remote_unit=1, departing_unit=1), first)
-    assert set(machine.users) == {"iot-gateway", "sensor-node-0"}
+    assert set(machine.users) == {"sensor-node-0"}
     assert set(published(out, relation)["credentials"]) == {"sensor-node/0"}
     labels = {secret.label for secret in out.secrets}
     assert f"mqtt-{relation.id}-sensor-node/0" in labels
@@ -268,7 +267,7 @@ def test_daemons_that_do_not_run(context: Gateway, machine: Machine):
 def test_stop_and_remove(context: Gateway, machine: Machine):
     context.run(context.on.stop(), state(amqp()))
     context.run(context.on.remove(), state(amqp()))
-    assert machine.stopped == ["mosquitto", "relay", "relay removed"]
+    assert machine.stopped == ["relay", "mosquitto", "relay removed", "mosquitto removed"]
 
 
 def test_show_relay_status(context: Gateway, machine: Machine):

@@ -1,239 +1,209 @@
-"""The MQTT listener: a persistent session at a broker on the gateway, one level of the topic naming the node."""
+"""The MQTT listener: its sockets, its clients, its link to the site's broker."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
-from typing import Any
-
-from pydantic import Field, SecretStr
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
 
 from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
-from iot_gateway.listeners.mqtt import codec
-from iot_gateway.listeners.mqtt.codec import ProtocolError
+from iot_gateway.errors import ConfigError
+from iot_gateway.listeners.mqtt import tls
+from iot_gateway.listeners.mqtt.codes import Reason
+from iot_gateway.listeners.mqtt.connection import NodeConnection
+from iot_gateway.listeners.mqtt.hub import Hub
+from iot_gateway.listeners.mqtt.ledger import Ledger
+from iot_gateway.listeners.mqtt.options import MqttOptions
+from iot_gateway.listeners.mqtt.site import SiteLink
 
 logger = logging.getLogger(__name__)
 
-_TOPICS_KEPT = 20_000
-
-
-class MqttOptions(interfaces.Options):
-    """Settings of the listener."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=1883, ge=1, le=65535)
-    username: str
-    password: SecretStr
-    client_id: str = Field(default="iot-gateway", min_length=1, max_length=64)
-    """Fixed: under it the broker keeps what comes while the relay is away."""
-    topic_prefix: str = Field(default="telemetry", pattern=r"^[^+#\s/]+(/[^+#\s/]+)*$")
-    keepalive: int = Field(default=30, ge=5, le=600)
-    connect_timeout: float = Field(default=10, gt=0, le=120)
-
-
-class ListenerError(Exception):
-    """The connection could not be made or went away; the text says why."""
-
-
-class MqttConnection(asyncio.Protocol):
-    """One connection to the broker."""
-
-    def __init__(self, options: MqttOptions, intake: interfaces.Intake):
-        loop = asyncio.get_running_loop()
-        self.subscribed: asyncio.Future[None] = loop.create_future()
-        self.closed: asyncio.Future[str] = loop.create_future()
-        self._options = options
-        self._intake = intake
-        self._prefix = options.topic_prefix.encode() + b"/"
-        self._transport: asyncio.Transport | None = None
-        self._rest = b""
-        self._nodes: dict[bytes, tuple[str, str]] = {}
-        self._session_kept = False
-        self._paused = self._quiet = False
-        self._last_heard = loop.time()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Introduce ourselves."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - tells the type checker what a Protocol gets
-        self._transport = transport
-        options = self._options
-        transport.write(
-            codec.connect(options.client_id, options.username, options.password.get_secret_value(), options.keepalive)
-        )
-
-    def data_received(self, data: bytes) -> None:
-        """Take what the broker sent; payloads go straight to the intake."""
-        self._last_heard = asyncio.get_running_loop().time()
-        if self._rest:
-            data = self._rest + data
-        try:
-            packets, taken = codec.split(data)
-            for first, start, end in packets:
-                if first >> 4 == codec.PUBLISH:
-                    self._publish(first, data, start, end)
-                else:
-                    self._control(first, data[start:end])
-        except ProtocolError as error:
-            self.fail(f"the broker broke the protocol: {error}")
-            return
-        self._rest = data[taken:]
-
-    def _publish(self, first: int, data: bytes, start: int, end: int) -> None:
-        topic, payload, identifier, retained = codec.publish(first, data, start, end)
-        if retained and self._session_kept:
-            # A new SUBSCRIBE brings every retained message again. The kept session had it when it was published.
-            self.acknowledge([identifier] if identifier else [])
-            return
-        names = self._nodes.get(topic)
-        if names is None:
-            names = self._name(topic)
-        self._intake.offer(self, names[0], names[1], payload, identifier)
-
-    def _name(self, topic: bytes) -> tuple[str, str]:
-        """Return the node that a topic names (empty if none) and the topic as text."""
-        if len(self._nodes) >= _TOPICS_KEPT:
-            self._nodes.clear()
-        text = topic.decode(errors="replace")
-        node = text[len(self._options.topic_prefix) + 1 :].partition("/")[0] if topic.startswith(self._prefix) else ""
-        names = self._nodes[topic] = (node, text)
-        return names
-
-    def _control(self, first: int, content: bytes) -> None:
-        kind = first >> 4
-        if kind == codec.CONNACK:
-            if len(content) != 2:
-                raise ProtocolError("a malformed CONNACK")
-            if content[1]:
-                self.fail(f"the broker refused: {codec.CONNECT_ERRORS.get(content[1], content[1])}")
-                return
-            self._session_kept = bool(content[0] & 1)
-            self._write(codec.subscribe(1, self._options.topic_prefix + "/#"))
-        elif kind == codec.SUBACK:
-            if content[2:3] != b"\x01":
-                self.fail(f"the broker refused the subscription to {self._options.topic_prefix}/#")
-            elif not self.subscribed.done():
-                self.subscribed.set_result(None)
-        elif kind != codec.PINGRESP:
-            raise ProtocolError(f"a packet of type {kind}")
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def acknowledge(self, tokens: Sequence[Any]) -> None:
-        """Send a PUBACK for each; to a connection that is gone nothing is sent: the broker delivers again."""
-        self._write(codec.puback(list(tokens)))
-
-    def pause(self) -> None:
-        """Stop reading: the broker queues."""
-        if self._transport is not None and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again."""
-        if self._transport is not None and self._paused and not self._quiet and not self._transport.is_closing():
-            self._paused = False
-            self._last_heard = asyncio.get_running_loop().time()
-            self._transport.resume_reading()
-
-    def refused(self, token: Any, reason: str) -> Any:  # noqa: ARG002
-        """MQTT 3.1.1 has no way to tell."""
-        return token
-
-    def quiesce(self) -> None:
-        """Read no more, for good; PUBACKs still go out."""
-        self._quiet = True
-        self.pause()
-
-    def ping(self) -> None:
-        """Keep the connection alive, or give it up if the broker has been silent for two intervals."""
-        silence = asyncio.get_running_loop().time() - self._last_heard
-        if silence > 2 * self._options.keepalive and not self._paused:
-            self.fail(f"the broker was silent for {silence:.0f} s")
-        else:
-            self._write(codec.PINGREQ)
-
-    def fail(self, reason: str) -> None:
-        """Give the connection up."""
-        if not self.closed.done():
-            self.closed.set_result(reason)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is gone."""
-        if not self.closed.done():
-            self.closed.set_result(str(exc) if exc else "the broker closed the connection")
-
-    def disconnect(self) -> None:
-        """Leave in order; the session stays at the broker."""
-        self._write(codec.DISCONNECT)
-        if self._transport is not None:
-            self._transport.close()
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted: after a power cut all nodes come at once."""
+CHECK_SECONDS: Final = 1.0
+_SPARE_FILES: Final = 200
 
 
 class MqttListener(interfaces.Listener):
-    """A connection to the broker that comes back."""
+    """Terminates MQTT 3.1.1 and 5 for the nodes, in front of the site's broker."""
 
     Options = MqttOptions
 
     def __init__(self, options: MqttOptions, core: interfaces.Core):
-        self.options = self._options = options
-        self._intake = core.intake
-        self._connected = False
+        self.options = options
+        self._hub = Hub(options, core.intake, core.nodes, Ledger(core.state / "mqtt" / "ledger"))
+        self._site = SiteLink(self._hub)
+        self._core = core
         self._error: str | None = None
-        self._connections = 0
-        self._connection: MqttConnection | None = None
+        self._sockets: list[tuple[socket.socket, bool]] = []
+        """Each with whether it is for TLS."""
+        self._servers: list[asyncio.Server] = []
+        self._context: ssl.SSLContext | None = None
 
     async def run(self) -> None:
-        """Connect, serve, and connect again."""
-        backoff = Backoff(longest=10.0)
+        """Listen until cancelled."""
+        end_watch: Callable[[], None] = lambda: None  # noqa: E731
+        try:
+            _allow_files(self.options.max_clients)
+            await self._until_open()
+            end_watch = self._core.nodes.on_change(self._end_connections)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._hub.ledger.run())
+                tasks.create_task(self._site.run())
+                tasks.create_task(self._check())
+        finally:
+            end_watch()
+            await self._close()
+
+    async def _until_open(self) -> None:
+        backoff = Backoff(longest=5.0)
         while True:
             try:
-                reason = await self._serve(backoff)
-            except (OSError, ListenerError) as error:
-                reason = str(error) or type(error).__name__
-            delay = backoff.next()
-            if reason != self._error:
-                logger.warning("MQTT: out of reach, again in %.1f s: %s", delay, reason)
-            self._error = reason
-            await asyncio.sleep(delay)
+                self._context = tls.context(self.options.tls) if self.options.tls else None
+                self._hub.ledger.open()
+                self._sockets = _bind(self.options)
+                await self._serve()
+            except (OSError, ConfigError) as error:
+                self._close_sockets()
+                self._error = str(error)
+                delay = backoff.next()
+                logger.error("MQTT can't listen, again in %.1f s: %s", delay, error)
+                await asyncio.sleep(delay)
+            else:
+                self._error = None
+                return
 
-    async def _serve(self, backoff: Backoff) -> str:
-        """Hold one connection until it breaks; return why it did."""
-        options = self._options
-        connection: MqttConnection | None = None
-        try:
-            async with asyncio.timeout(options.connect_timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: MqttConnection(options, self._intake), options.host, options.port
+    async def _serve(self) -> None:
+        """Accept connections at the sockets, in place of the servers that do so now; connections stay."""
+        loop = asyncio.get_running_loop()
+        former, self._servers = self._servers, []
+        for server in former:
+            server.close()
+        for listening, encrypted in self._sockets:
+            # A server closes its socket; the duplicate keeps what waits to be accepted.
+            self._servers.append(
+                await loop.create_server(
+                    lambda: NodeConnection(self._hub),
+                    sock=listening.dup(),
+                    backlog=BACKLOG,
+                    ssl=self._context if encrypted else None,
+                    ssl_handshake_timeout=self.options.connect_timeout if encrypted else None,
                 )
-                await asyncio.wait((connection.subscribed, connection.closed), return_when=asyncio.FIRST_COMPLETED)
-            if connection.closed.done():
-                return connection.closed.result()
-            logger.info("MQTT: subscribed to %s/# at %s:%d", options.topic_prefix, options.host, options.port)
-            self._connected, self._error = True, None
-            self._connections += 1
-            self._connection = connection
-            backoff.reset()
-            while not connection.closed.done():
-                await asyncio.wait((connection.closed,), timeout=options.keepalive / 2)
-                connection.ping()
-            return connection.closed.result()
-        except TimeoutError as error:
-            raise ListenerError(f"no answer from {options.host}:{options.port}") from error
-        finally:
-            self._connected = False
-            self._connection = None
-            if connection is not None:
-                connection.disconnect()
+            )
+            logger.info("MQTT%s at %s:%d", " over TLS" if encrypted else "", *listening.getsockname()[:2])
+
+    async def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = loop.time()
+            for connection in list(self._hub.connections):
+                connection.check(now)
+
+    def _end_connections(self, names: set[str]) -> None:
+        """End the connections of nodes that are no longer what they were when they were let in."""
+        for connection in list(self._hub.connections):
+            if connection.node in names:
+                connection.end(Reason.ADMINISTRATIVE)
+
+    def configure(self, options: MqttOptions) -> bool:
+        """Follow new bounds and certificates; other addresses, ports or topics need another listener."""
+        fixed = ("addresses", "port", "broker", "broker_user", "topic_prefix")
+        if any(getattr(options, name) != getattr(self.options, name) for name in fixed):
+            return False
+        if (options.tls.port if options.tls else None) != (self.options.tls.port if self.options.tls else None):
+            return False
+        if options.tls is not None and self._servers:
+            try:
+                self._context = tls.context(options.tls)
+            except ConfigError as error:
+                logger.error("the former certificate stays: %s", error)
+            else:
+                self._renewal = asyncio.get_running_loop().create_task(self._serve())
+        _allow_files(options.max_clients)
+        self.options = self._hub.options = options
+        return True
 
     def quiesce(self) -> None:
-        """Read no more from the broker; what it delivers after this stays its own to deliver again."""
-        if self._connection is not None:
-            self._connection.quiesce()
+        """Let nobody in and take no more payloads; acknowledgements of those taken still go out."""
+        self._hub.quiet = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._hub.connections):
+            connection.quiesce()
+        self._site.quiesce()
+
+    async def _close(self) -> None:
+        self._hub.quiet = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._hub.connections):
+            connection.end(Reason.SHUTTING_DOWN)
+        self._close_sockets()
+        self._hub.ledger.close()
+        # The transports end in the loop's next rounds.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def _close_sockets(self) -> None:
+        for listening, _ in self._sockets:
+            listening.close()
+        self._sockets = []
 
     def status(self) -> dict[str, Any]:
-        """Return ``connected``, ``error``, ``connections`` (since the start)."""
-        return {"connected": self._connected, "error": self._error, "connections": self._connections}
+        """Return ``connected`` (to the site's broker), ``error``, and the figures of the clients."""
+        hub = self._hub
+        counters = hub.counters
+        return {
+            "connected": self._site.connected,
+            "error": self._error or self._site.error,
+            "clients": len(hub.sessions),
+            "connections": counters.accepted,
+            "refused": counters.refused,
+            "broken": counters.broken,
+            "timed_out": counters.timed_out,
+            "forbidden": counters.forbidden,
+            "passed": counters.passed,
+            "last_values_left_out": hub.values.left_out,
+        }
+
+
+def _bind(options: MqttOptions) -> list[tuple[socket.socket, bool]]:
+    ports = [(options.port, False)] if options.port else []
+    if options.tls is not None:
+        ports.append((options.tls.port, True))
+    made: list[tuple[socket.socket, bool]] = []
+    try:
+        for address in dict.fromkeys(options.addresses):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            for port, encrypted in ports:
+                listening = socket.create_server((address, port), family=family, backlog=BACKLOG)
+                listening.setblocking(False)
+                # A client without keep-alive that is gone is noticed all the same; accepted sockets inherit this.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                made.append((listening, encrypted))
+    except OSError:
+        for listening, _ in made:
+            listening.close()
+        raise
+    return made
+
+
+def _allow_files(clients: int) -> None:
+    """Raise this process's bound of open files to what so many clients need: each has a connection to the broker."""
+    needed = 2 * clients + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    # Only root may go beyond the hard limit; the charm's unit allows enough.
+    for wanted in ((needed, max(hard, needed)), (min(needed, hard), hard)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard) if hard == resource.RLIM_INFINITY else wanted)
+            break
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        logger.warning("%d open files are allowed, %d clients need %d", soft, clients, needed)

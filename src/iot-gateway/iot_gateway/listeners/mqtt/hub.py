@@ -1,0 +1,85 @@
+"""What the connections of the listener share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from iot_gateway.interfaces import Intake
+from iot_gateway.listeners.mqtt.codes import Reason
+from iot_gateway.listeners.mqtt.exactly_once import ExactlyOnce, Session
+from iot_gateway.listeners.mqtt.last_values import LastValues
+from iot_gateway.listeners.mqtt.ledger import Ledger
+from iot_gateway.listeners.mqtt.options import MqttOptions
+from iot_gateway.nodes import Nodes
+
+PROTOCOL = "mqtt"
+"""Under which nodes are let in."""
+
+
+class Connection(Protocol):
+    """A client's connection, as the listener sees it."""
+
+    node: str
+    """Empty until it was let in."""
+
+    def check(self, now: float) -> None:
+        """Give up on a client that is silent or does not read."""
+        ...
+
+    def quiesce(self) -> None:
+        """Read no more, for good."""
+        ...
+
+    def pause_intake(self, paused: bool) -> None:
+        """Take no payloads, or take them again: the disk does not keep up."""
+        ...
+
+    def end(self, reason: Reason | None) -> None:
+        """End the connection once what was taken from it is acknowledged."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """Figures since the start."""
+
+    accepted: int = 0
+    """Connections let in."""
+    refused: int = 0
+    """Connections not let in, for whatever reason."""
+    broken: int = 0
+    """Connections ended because the client broke the protocol or a bound."""
+    timed_out: int = 0
+    forbidden: int = 0
+    """Messages on a telemetry topic of another node."""
+    passed: int = 0
+    """Packets passed on to the site's broker."""
+
+
+class Hub:
+    """What the connections share."""
+
+    def __init__(self, options: MqttOptions, intake: Intake, nodes: Nodes, ledger: Ledger):
+        self.options = options
+        self.intake = intake
+        self.nodes = nodes
+        self.ledger = ledger
+        self.values = LastValues()
+        self.counters = Counters()
+        self.connections: set[Connection] = set()
+        self.sessions: dict[str, Session] = {}
+        """Of each client that was let in the connection that it has now."""
+        self.exactly_once = ExactlyOnce(ledger, self.sessions, self.pause)
+        self.quiet = False
+        """No more payloads are taken, for good."""
+        self.paused = False
+        """No payloads are taken now."""
+
+    def pause(self, paused: bool) -> None:
+        """Have no connection read, or all of them.
+
+        All, not the one whose payload was one too many: each of ten thousand could fill the memory by itself.
+        """
+        if paused != self.paused:
+            self.paused = paused
+            for connection in list(self.connections):
+                connection.pause_intake(paused)
