@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command
-from tabletop.commands.options import add_model
+from tabletop.commands.options import add_ignored, add_model
 from tabletop.format import out
 from tabletop.session import Session
 
@@ -44,6 +44,10 @@ given. An entity is a unit (store/0), an application (store, or store/*), machin
         )
         parser.add_argument(
             "--exclude-module", action="append", default=[], metavar="MODULE", help="not these, nor below"
+        )
+        add_ignored(parser, {"--include-label": "LABEL", "--exclude-label": "LABEL"}, why="lines have no labels here")
+        add_ignored(
+            parser, {"--firehose": None, "--retry": None}, why="one model's log is read, and the daemon answers"
         )
         parser.add_argument("-l", "--level", type=str.upper, choices=LEVELS, help="this level and above")
         parser.add_argument("--date", "--ms", "--utc", "--location", "--color", action="store_true", help="accepted")

@@ -182,10 +182,17 @@ class Secrets(Command):
             result(found, args.format)
             return
         rows = [
-            (uri, body.get("name") or body.get("label") or "-", body.get("owner", ""), body.get("revision", ""))
+            (
+                uri,
+                body.get("name") or body.get("label") or "-",
+                body.get("owner", ""),
+                body.get("rotation", "never"),
+                body.get("revision", ""),
+                body.get("updated", ""),
+            )
             for uri, body in sorted(found.items())
         ]
-        for line in table(("ID", "Name", "Owner", "Revision"), rows):
+        for line in table(("ID", "Name", "Owner", "Rotation", "Revision", "Last updated"), rows, right=(4,)):
             out(line)
 
 
