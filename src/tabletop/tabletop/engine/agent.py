@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from tabletop.engine import relations, removal, snapshot, storage, subordinates, tasks, transaction
@@ -20,6 +21,20 @@ from tabletop.errors import TabletopError
 logger = logging.getLogger(__name__)
 _STATE_PAUSE = 2.0
 _UNITER = "juju.worker.uniter.operation"
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A hook that is noted as running, with the unit's row and the digest of its application's charm as they were."""
+
+    event: Event
+    attempts: int
+    unit: Any
+    charm: str
+    machine: str
+    has_new_units: bool
+    started: float
+    """By the monotonic clock; what the hook costs is counted from here to its commit."""
 
 
 class UnitAgent(threading.Thread):
@@ -81,17 +96,19 @@ class UnitAgent(threading.Thread):
             if decision.what == "hook":
                 # Actions don't take a slot: one may wait for what another unit's hook is to do.
                 stack.enter_context(model.hook_slots)
-            with store.read():
+            with store.write():
                 if self._stopping.is_set() or store.one("SELECT 1 FROM unit WHERE name = ?", self.unit) is None:
                     return not self._stopping.is_set()
+                # A hook is begun in the same step: a relation that it tells of can't end in between.
                 decision = decide(model, model.unit(self.unit))
-            self._carry_out(decision)
+                begun = self._begin(decision.event, decision.attempts) if decision.event is not None else None
+            self._carry_out(decision, begun)
         return True
 
-    def _carry_out(self, decision: Decision) -> None:
+    def _carry_out(self, decision: Decision, begun: "_Begun | None") -> None:
         match decision.what:
-            case "hook" if decision.event is not None:
-                self._run_hook(decision.event, decision.attempts)
+            case "hook" if begun is not None:
+                self._run_hook(begun)
             case "task" if decision.task is not None:
                 tasks.run_task(self._model, self.unit, decision.task)
             case "bury":
@@ -99,38 +116,42 @@ class UnitAgent(threading.Thread):
             case _:
                 pass
 
-    def _run_hook(self, event: Event, attempts: int) -> None:
-        model, store = self._model, self._model.store
+    def _begin(self, event: Event, attempts: int) -> "_Begun | None":
+        """Note that a hook begins, and let the unit into its relations if it is told of one; inside `write`."""
         started = time.monotonic()
-        with store.write():
-            row = model.unit(self.unit)
-            application = model.application(row["application"])
-            machine = store.one("SELECT name, address FROM machine WHERE number = ?", row["machine"])
-            if machine is None:
-                return
-            event = snapshot.renewed(model, row, event)
-            fresh: list[str] = []
-            if event.kind == "relation-created":
-                relations.enter_scopes(model, self.unit, machine["address"])
-                fresh = subordinates.ensure(model, self.unit)
-            operation = Operation(event, "running", attempts)
-            now = time.time()
-            store.execute("UPDATE unit SET op = ?, agent_since = ? WHERE name = ?", operation.to_json(), now, self.unit)
-            if event.kind == "install" and attempts == 0:
-                store.execute(
-                    "UPDATE unit SET status = 'maintenance', message = ?, since = ? WHERE name = ?",
-                    transaction.INSTALLING,
-                    now,
-                    self.unit,
-                )
-        if fresh:
+        model, store = self._model, self._model.store
+        row = model.unit(self.unit)
+        machine = store.one("SELECT name, address FROM machine WHERE number = ?", row["machine"])
+        if machine is None:
+            return None
+        event = snapshot.renewed(model, row, event)
+        fresh: list[str] = []
+        if event.kind == "relation-created":
+            relations.enter_scopes(model, self.unit, machine["address"])
+            fresh = subordinates.ensure(model, self.unit)
+        operation = Operation(event, "running", attempts)
+        now = time.time()
+        store.execute("UPDATE unit SET op = ?, agent_since = ? WHERE name = ?", operation.to_json(), now, self.unit)
+        if event.kind == "install" and attempts == 0:
+            store.execute(
+                "UPDATE unit SET status = 'maintenance', message = ?, since = ? WHERE name = ?",
+                transaction.INSTALLING,
+                now,
+                self.unit,
+            )
+        charm: str = model.application(row["application"])["charm"]
+        return _Begun(event, attempts, row, charm, machine["name"], bool(fresh), started)
+
+    def _run_hook(self, begun: "_Begun") -> None:
+        model, event, row = self._model, begun.event, begun.unit
+        if begun.has_new_units:
             model.on_new_units()
         context = HookContext(model, model.unit(self.unit), event)
         try:
-            self._lay_out(row, application["charm"], event)
+            self._lay_out(row, begun.charm, event)
             if event.kind == "storage-attached":
                 storage.mount(model, event.storage_id)
-            outcome = self._dispatch(context, machine["name"])
+            outcome = self._dispatch(context, begun.machine)
         except (TabletopError, OSError) as error:
             outcome = Outcome(-1, "", str(error))
         name = event.hook_name
@@ -144,8 +165,8 @@ class UnitAgent(threading.Thread):
             # It may have failed for want of this daemon, so the next one runs it again.
             self._log("INFO", _UNITER, f'hook "{name}" was cut short by the end of tabletop; it runs again')
         else:
-            self._fail(event, attempts, outcome or Outcome(0, "", ""))
-        self._log("DEBUG", _UNITER, f'hook "{name}" took {time.monotonic() - started:.3f} s')
+            self._fail(event, begun.attempts, outcome or Outcome(0, "", ""))
+        self._log("DEBUG", _UNITER, f'hook "{name}" took {time.monotonic() - begun.started:.3f} s')
 
     def _commit(self, context: HookContext) -> bool:
         """Commit what a hook did; False if that is refused."""

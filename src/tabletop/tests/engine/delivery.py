@@ -20,7 +20,8 @@ class Deliveries:
     """Tells apart runs that were committed, were run again, or were skipped by an operator.
 
     Only one thing can't be known from the diary: whether a hook that had succeeded was committed before tabletop was
-    killed. It was if anybody ever read what it wrote; and otherwise if another event came after it.
+    killed, or the unit removed by force. It was if anybody ever read what it wrote; and otherwise if another event came
+    after it.
     """
 
     def __init__(self, diary: Diary) -> None:
@@ -44,7 +45,8 @@ class Deliveries:
     def _task_counted(self, one: Attempt) -> bool:
         if one.outcome != "ok" or one.ended is None:
             return False
-        return not self.diary.killed(one, self._next_entry(one)) or self._was_seen(one)
+        unsure = self.diary.killed(one, self._next_entry(one)) or self.diary.forced(one.unit)
+        return not unsure or self._was_seen(one)
 
     def _next_entry(self, one: Attempt) -> int:
         later = [
@@ -68,7 +70,8 @@ class Deliveries:
         killed = self.diary.killed(one, end)
         again = after is not None and after.event == one.event
         if one.outcome == "ok":
-            if not killed or not again or self._was_seen(one):
+            cut_off = after is None and self.diary.forced(one.unit)
+            if self._was_seen(one) or not (cut_off or (killed and again)):
                 story.delivered.append(one)
             return
         skip = self._skipped(one, end)

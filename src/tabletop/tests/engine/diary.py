@@ -122,6 +122,14 @@ class Diary:
     def units(self) -> list[str]:
         return sorted({one.unit for one in self.attempts})
 
+    def forced(self, unit: str) -> bool:
+        """Tell whether a unit was removed by force, which spares it its last hooks, and ends the one that runs."""
+        application = unit.partition("/")[0]
+        return any(
+            mark.params.get("force") and (mark.params.get("unit") == unit or mark.params.get("app") == application)
+            for mark in self.marks
+        )
+
     def killed(self, attempt: Attempt, end: int) -> bool:
         """Tell whether the daemon that ran an attempt was killed before a line.
 

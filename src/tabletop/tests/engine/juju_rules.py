@@ -332,6 +332,9 @@ def _leaders(diary: Diary) -> list[str]:
     for one in sorted((one for one in diary.attempts if one.read_at is not None), key=lambda one: one.read_at or 0):
         number = int(one.unit.partition("/")[2])
         if one.leader:
+            if diary.forced(one.unit):
+                # It may have been gone when it wrote down what it had read.
+                continue
             if number < leading.get(one.application, 0):
                 found.append(f"{one} leads again")
             leading[one.application] = number

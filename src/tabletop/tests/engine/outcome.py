@@ -16,7 +16,7 @@ def problems(diary: Diary, truth: Truth, status: Mapping[str, Any]) -> list[str]
     for unit, story in deliveries.stories.items():
         if unit in truth.units:
             found += _living(deliveries, truth, unit)
-        else:
+        elif not diary.forced(unit):
             stands = juju_rules.told(deliveries, unit)
             if story.unfinished is not None:
                 found.append(f"{unit} is gone, but {story.unfinished} was never finished")

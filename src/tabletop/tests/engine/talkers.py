@@ -59,6 +59,7 @@ WRITERS = (
 )
 STAGES = ("enter", "half", "late", "end")
 LATE = ("half", "late", "end")
+FORCE = (False, False, False, True)
 WORDS = ("one", "two", "")
 picks = st.integers(0, 11)
 
@@ -215,18 +216,18 @@ class Talkers(RuleBasedStateMachine):
                 assert result["units"] == [f"{name}/{after.numbers[name] - 1}"]
 
     @precondition(lambda self: self.truth.units)
-    @rule(number=picks)
-    def remove_unit(self, number: int) -> None:
+    @rule(number=picks, force=st.sampled_from(FORCE))
+    def remove_unit(self, number: int, force: bool) -> None:
         unit = self.pick(number, self.truth.units)
-        self.command("remove_unit", self.truth.remove_unit(unit), unit=unit)
+        self.command("remove_unit", self.truth.remove_unit(unit), unit=unit, force=force)
 
     @precondition(lambda self: self.truth.apps)
-    @rule(number=picks)
-    def remove_application(self, number: int) -> None:
+    @rule(number=picks, force=st.sampled_from(FORCE))
+    def remove_application(self, number: int, force: bool) -> None:
         name = self.pick(number, sorted(self.truth.apps))
         self.going.add(name)
         self.ending |= {pair for pair in self.truth.relations if name in pair}
-        self.command("remove_application", self.truth.remove_application(name), app=name)
+        self.command("remove_application", self.truth.remove_application(name), app=name, force=force)
 
     @precondition(lambda self: self.truth.apps)
     @rule(number=picks)

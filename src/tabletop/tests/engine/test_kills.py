@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from talkers import HOOKS, STAGES, Talkers
 from truth import Truth
 from world import short_directory
 
-from tabletop.client import Client, DaemonError
+from tabletop.client import Client, DaemonError, RemoteError
 from tabletop.errors import TabletopError
 from tabletop.paths import Paths
 
@@ -50,6 +51,11 @@ class Kills(Talkers):
         self._client.call("add_model", name="m")
 
     def _start(self) -> None:
+        """Start a daemon; should its first hooks kill it before it answers, another."""
+        while not self._started():
+            self._bury()
+
+    def _started(self) -> bool:
         environment = {
             **os.environ,
             "TABLETOP_STATE": str(self._paths.state),
@@ -61,9 +67,12 @@ class Kills(Talkers):
         (self.directory / "daemon.pid").write_text(str(self._daemon.pid))
         deadline = time.monotonic() + PATIENCE
         while not self._client.running():
-            assert self._daemon.poll() is None, f"the daemon ended: {self.daemon_log()}"
+            if self._daemon.poll() is not None:
+                assert self._daemon.returncode == -signal.SIGKILL, f"the daemon ended: {self.daemon_log()}"
+                return False
             assert time.monotonic() < deadline, f"the daemon doesn't answer: {self.daemon_log()}"
             time.sleep(0.01)
+        return True
 
     def _kill(self) -> None:
         self._daemon.kill()
@@ -72,10 +81,13 @@ class Kills(Talkers):
         """Note a death, whoever was its cause, and start the next daemon."""
         if self._daemon.poll() is None:
             self._kill()
+        self._bury()
+        self._start()
+
+    def _bury(self) -> None:
         self._daemon.wait()
         self.counts["kills"] += 1
         self.mark("kill", params={"pid": self._daemon.pid})
-        self._start()
 
     def daemon_log(self) -> str:
         return (self.directory / "daemon.log").read_text()[-4000:]
@@ -165,9 +177,12 @@ class Kills(Talkers):
         self.order(hook, "kill", stage, times)
 
     def close(self) -> None:
-        if self._daemon.poll() is None:
-            self._client.call("destroy_model", name="m")
-            self._client.call("shutdown")
+        for order in (self.directory / "orders").iterdir():
+            order.unlink(missing_ok=True)
+        with contextlib.suppress(RemoteError):
+            # It's gone already if the daemon was killed after it had removed it.
+            self.call("destroy_model", name="m")
+        self._client.call("shutdown")
         self._daemon.wait(PATIENCE)
         self._stack.close()
 

@@ -1,9 +1,15 @@
 """Which events units get, in which order, in a running model."""
 
+import threading
 import time
+from typing import Any
 
+import pytest
 from world import World
 
+from tabletop.engine import agent, hooktools
+from tabletop.engine.model import Model
+from tabletop.engine.operation import Decision, decide
 from tabletop.errors import TabletopError
 
 
@@ -165,6 +171,45 @@ def test_a_unit_that_joins_is_in_the_list_of_that_hook_and_one_that_departs_is_n
         "db-relation-changed db/0",
         "db-relation-departed",
     ]
+
+
+def test_a_relation_can_not_end_between_the_decision_to_tell_of_it_and_its_first_hook(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy("provider", "db")
+    world.deploy("requirer", "app", num_units=2)
+    world.settle()
+    decisions: list[Decision] = []
+    ending = threading.Thread(target=world.controller.remove_relation, args=("m", "app", "db"))
+
+    def decide_with_others_about(model: Model, unit: Any) -> Decision:
+        decision = decide(model, unit)
+        if unit["name"] == "app/0" and decision.event and decision.event.kind == "relation-created":
+            decisions.append(decision)
+            if len(decisions) == 2:
+                ending.start()
+                time.sleep(0.1)
+        return decision
+
+    monkeypatch.setattr(agent, "decide", decide_with_others_about)
+    world.clear()
+    world.controller.integrate("m", "app:db", "db")
+    world.until(lambda: len(decisions) > 1)
+    ending.join()
+    world.settle()
+    world.until(lambda: not world.status()["applications"]["app"]["relations"])
+    assert world.events("app/0")[0] == "db-relation-created db"
+    assert world.events("app/0")[-1] == "db-relation-broken db"
+
+
+def test_a_tool_that_is_called_when_its_unit_is_gone_says_so(world: World) -> None:
+    world.behave("db-0", "start", f"touch {world.directory}/begun; sleep 60")
+    world.deploy("provider", "db")
+    world.until((world.directory / "begun").exists)
+    ((context,),) = [list(runner.model.contexts.values()) for runner in world.controller._runners.values()]
+    world.controller.remove_unit("m", "db/0", force=True)
+    answer = hooktools.call(context, "relation-ids", ["cluster"], {})
+    assert (answer.code, answer.err) == (1, 'ERROR unit "db/0" not found\n')
 
 
 def test_one_hook_at_a_time_on_a_machine(world: World) -> None:

@@ -27,6 +27,7 @@ from tabletop.engine.hooktools import (
 )
 from tabletop.engine.hooktools.call import RELATION, Call, Tool
 from tabletop.engine.hooktools.options import SMART, YAML, Options
+from tabletop.engine.model import NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,8 @@ def call(context: HookContext, tool: str, arguments: Sequence[str], files: Mappi
             out = found.run(Call(context, parsed.values, parsed.rest, files, parsed.spelled, form))
     except ToolError as error:
         return Answer(error.code, "", f"ERROR {error}\n")
-    except StateError as error:
+    except (StateError, NotFoundError) as error:
+        # The unit may be gone, by force, while its hook is being ended.
         return Answer(1, "", f"ERROR {error}\n")
     except Exception:
         # The outermost loop of a tool's call: the charm must get an answer, and the reason must not get lost.
