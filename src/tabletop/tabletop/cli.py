@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has seen enough; nothing is left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # A file that can't be read, a disk without room: what it is about and the reason are all there is to say.
+        note(f"ERROR {error.filename}: {error.strerror}" if error.filename else f"ERROR {error.strerror or error}")
+        return 1
     except KeyboardInterrupt:
         note("interrupted")
         return 130

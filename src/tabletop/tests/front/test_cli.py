@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -663,3 +665,20 @@ def test_faults_on_purpose(run, in_model):
     for count, said in ((0, "nothing was cut"), (1, "healed one cut"), (3, "healed 3 cuts")):
         in_model.answers["heal_network"] = count
         assert run("heal-network")[2] == f"{said}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_without_room_is_told_in_a_line(run, daemon, home):
+    state = home / "state"
+    state.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", state], check=True)
+    try:
+        (state / "file").write_bytes(b"x" * 4096)
+        daemon.answers["add_model"] = {"name": "trial", "uuid": "u"}
+        daemon.answers["models"] = []
+        status, _, err = run("add-model", "trial")
+    finally:
+        subprocess.run(["umount", state], check=True)
+    assert status == 1
+    assert err.splitlines()[-1].startswith("ERROR ")
+    assert "No space left on device" in err
