@@ -242,7 +242,7 @@ class Network:
         table = f"ip {self.table}"
         lines = [
             f"add chain {table} prerouting {{ type nat hook prerouting priority dstnat; policy accept; }}",
-            f"add chain {table} input {{ type nat hook input priority srcnat; policy accept; }}",
+            f"add chain {table} input {{ type nat hook input priority 100; policy accept; }}",
             f"flush chain {table} prerouting",
             f"flush chain {table} input",
             # A resolver on the loopback may answer only who asks from there.
