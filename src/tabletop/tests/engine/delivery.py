@@ -45,14 +45,8 @@ class Deliveries:
     def _task_counted(self, one: Attempt) -> bool:
         if one.outcome != "ok" or one.ended is None:
             return False
-        unsure = self.diary.killed(one, self._next_entry(one)) or self.diary.forced(one.unit)
+        unsure = self.diary.killed(one, self.diary.next_entry(one)) or self.diary.forced(one.unit)
         return not unsure or self._was_seen(one)
-
-    def _next_entry(self, one: Attempt) -> int:
-        later = [
-            other.entered for other in self.diary.attempts if other.unit == one.unit and other.entered > one.entered
-        ]
-        return min(later, default=len(self.diary.lines))
 
     def _was_seen(self, one: Attempt) -> bool:
         return any(word in self._seen for word in one.written.values())

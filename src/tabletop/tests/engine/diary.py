@@ -1,6 +1,8 @@
 """What the charm `talker` notes of its hooks, read back; a test adds its own marks (commands, kills) to the file."""
 
 import json
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +99,9 @@ class Diary:
                 self.attempts.append(runs[line["run"]])
             else:
                 self._continue(runs[line["run"]], at, line)
+        self._entries: dict[str, list[int]] = defaultdict(list)
+        for one in self.attempts:
+            self._entries[one.unit].append(one.entered)
 
     def _continue(self, attempt: Attempt, at: int, line: Mapping[str, Any]) -> None:
         match line["stage"]:
@@ -119,14 +124,28 @@ class Diary:
     def hooks_of(self, unit: str) -> list[Attempt]:
         return [one for one in self.attempts if one.unit == unit and not one.task]
 
+    def next_entry(self, attempt: Attempt) -> int:
+        """Return where the unit's next attempt begins, or one past the last line."""
+        entries = self._entries[attempt.unit]
+        later = bisect_right(entries, attempt.entered)
+        return entries[later] if later < len(entries) else len(self.lines)
+
     def units(self) -> list[str]:
         return sorted({one.unit for one in self.attempts})
 
     def forced(self, unit: str) -> bool:
         """Tell whether a unit was removed by force, which spares it its last hooks, and ends the one that runs."""
         application = unit.partition("/")[0]
+        first = min((one.entered for one in self.attempts if one.unit == unit), default=len(self.lines))
+        # The name may have been removed before, and deployed anew with this unit.
+        deployed = max(
+            mark.at
+            for mark in self.marks
+            if mark.method == "deploy" and mark.params.get("app") == application and mark.at < first
+        )
         return any(
-            mark.params.get("force") and (mark.params.get("unit") == unit or mark.params.get("app") == application)
+            mark.params.get("force")
+            and (mark.params.get("unit") == unit or (mark.params.get("app") == application and mark.at > deployed))
             for mark in self.marks
         )
 

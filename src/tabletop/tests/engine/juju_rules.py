@@ -261,14 +261,8 @@ def _atomic(deliveries: Deliveries) -> list[str]:
 
 def _surely(deliveries: Deliveries, commits: list[tuple[Attempt, str]], reader: Attempt) -> int:
     """Return the newest commit that was over, for its unit had gone on, when a reader began; -1 if there is none."""
-    surely = -1
-    for at, (writer, _) in enumerate(commits):
-        if any(
-            other.unit == writer.unit and writer.entered < other.entered <= reader.entered
-            for other in deliveries.diary.attempts
-        ):
-            surely = at
-    return surely
+    over = [at for at, (writer, _) in enumerate(commits) if deliveries.diary.next_entry(writer) <= reader.entered]
+    return max(over, default=-1)
 
 
 def _changes(deliveries: Deliveries) -> list[str]:

@@ -200,4 +200,4 @@ def told(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
 
 @pytest.mark.timeout(0 if THOROUGH else 600)
 def test_whenever_it_is_killed_the_model_keeps_the_rules_and_settles() -> None:
-    run_state_machine_as_test(Kills, settings=stateful(4, 12, share=2))
+    run_state_machine_as_test(Kills, settings=stateful(5, 12, share=2))
