@@ -1,6 +1,6 @@
 """Measures the gateway under load, and what a user could run in its place, in one run on this machine's loopback.
 
-    python benchmarks/gateway [--seconds 20] [--publishers 10] [--clients 10000] [--without-peers] [--profile FILE]
+    python benchmarks/gateway [--seconds 20] [--publishers 10] [--clients 10000] [--without-peers]
 
 Needs mosquitto and rabbitmq-server (packages); uses neither's service, only ports and directories of its own.
 Publishers flood at MQTT QoS 1, each message a SenML pack with one reading (150 bytes), each topic its node's. Every
@@ -26,7 +26,7 @@ from daemons import RabbitMq
 
 def measure(options: argparse.Namespace, directory: Path) -> dict[str, object]:
     rabbitmq = RabbitMq(directory / "rabbitmq")
-    chosen = gateway.Options(options.seconds, options.publishers, options.clients, options.profile)
+    chosen = gateway.Options(options.seconds, options.publishers, options.clients)
     found: dict[str, object] = {}
     try:
         print("starting RabbitMQ", flush=True)
@@ -75,7 +75,6 @@ def main() -> None:
     parser.add_argument("--publishers", type=int, default=10)
     parser.add_argument("--clients", type=int, default=gateway.IDLE_CLIENTS, help="that are only connected")
     parser.add_argument("--without-peers", action="store_true")
-    parser.add_argument("--profile", type=Path, help="where the relay's cProfile statistics go; it is slower with it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-gateway-", dir="/var/tmp") as directory:
         found = measure(options, Path(directory))

@@ -1,5 +1,6 @@
 """The gateway under load: relay, mosquitto and RabbitMQ on this machine's loopback, everything on disk."""
 
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,6 @@ class Options:
     seconds: float
     publishers: int
     clients: int
-    profile: Path | None
 
 
 class Gateway:
@@ -34,7 +34,6 @@ class Gateway:
         self.mosquitto = SiteBroker(directory / "mosquitto", ACL)
         self.mosquitto.start()
         names = [load.node(number) for number in range(options.publishers)]
-        names += [f"idle-{number:05d}" for number in range(options.clients)]
         self.rig = Rig(
             directory / "relay",
             rabbitmq,
@@ -42,7 +41,7 @@ class Gateway:
             batch="{readings = 1000, age_ms = 500, window = 32}",
             outbox=f'{{directory = "{directory}/relay/outbox", max_bytes = 8589934592}}',
             nodes=dict.fromkeys(names, load.PASSWORD),
-            mqtt=f"max_clients = {max(100, 2 * options.clients)}",
+            mqtt=f"max_clients = {options.clients + 100}",
         )
         self._options = options
 
@@ -138,6 +137,10 @@ class Gateway:
 
     def hold(self) -> dict[str, Any]:
         """Connect many clients and see how many are and stay connected, and what they cost."""
+        names = [f"idle-{number:05d}" for number in range(self._options.clients)]
+        self.rig.write_nodes(dict.fromkeys(names, load.PASSWORD))
+        self.rig.relay.signal(signal.SIGHUP)
+        self.rig.wait_for(lambda status: status["nodes"]["known"] == len(names), "the nodes known")
         stop = load.event()
         before = processes.rss_mb(self.rig.relay)
         begin = time.monotonic()

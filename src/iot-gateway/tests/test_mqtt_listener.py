@@ -89,14 +89,14 @@ def test_telemetry_is_taken_and_acknowledged_only_when_it_is_stored(tmp_path: Pa
         rig.intake.acknowledge()
         assert await client.packet() == b"\x40\x02\x00\x01"
         assert await client.packet() == b"\x40\x02\x00\x02"
-        assert rig.broker.packets[1:] == []
+        assert not [packet for packet in rig.broker.packets if packet[0] >> 4 == 3]
 
     run(tmp_path, test)
 
 
 def test_what_is_no_telemetry_passes_both_ways(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        client = await rig.node()
+        client = await rig.node(clean=False)
         subscribe = wire.packet(0x82, b"\x00\x05" + string("command/node-1") + b"\x01")
         other = publish("site/light", b"on", 6)
         clear = publish(TOPIC, b"", 7, flags=1)
@@ -212,7 +212,7 @@ def test_a_new_session_knows_no_former_message(tmp_path: Path, clean: bool, pres
 
 def test_topic_aliases(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        client = await rig.node(level=5)
+        client = await rig.node(level=5, clean=False)
         alias = b"\x23\x00\x01"
         client.send(publish(TOPIC, b"one", 1, v5=True, own=alias), publish("", b"two", 2, v5=True, own=alias))
         await client.packet()
@@ -328,7 +328,7 @@ def test_nobody_is_read_while_the_intake_is_full(tmp_path: Path):
 def test_the_broker_goes_and_comes_back(tmp_path: Path):
     async def test(rig: Rig) -> None:
         rig.intake.automatic = False
-        client = await rig.node()
+        client = await rig.node(clean=False)
         client.send(publish(TOPIC, b"one", 1))
         await until(lambda: rig.intake.offered)
         await rig.broker.stop()
@@ -352,7 +352,7 @@ def test_a_client_whose_last_messages_are_never_stored_is_let_go(tmp_path: Path,
 
     async def test(rig: Rig) -> None:
         rig.intake.automatic = False
-        client = await rig.node()
+        client = await rig.node(clean=False)
         client.send(publish(TOPIC, b"one", 1))
         await until(lambda: rig.intake.offered)
         rig.broker.writer_of("node-1:c").close()
@@ -375,7 +375,7 @@ def test_what_the_broker_refuses_is_refused(tmp_path: Path, level: int, code: in
 
 def test_a_goodbye_reaches_the_broker_and_a_broken_link_does_not(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        polite, gone = await rig.node(client_id="polite"), await rig.node(client_id="gone")
+        polite, gone = await rig.node(client_id="polite", clean=False), await rig.node(client_id="gone", clean=False)
         polite.send(b"\xe0\x00")
         assert await polite.closed() == b""
         await until(lambda: rig.broker.ended == 1)
@@ -427,7 +427,7 @@ def test_a_client_that_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(connection, "STUCK_SECONDS", 0.2)
 
     async def test(rig: Rig) -> None:
-        client = await rig.node()
+        client = await rig.node(clean=False)
         client.writer.transport.pause_reading()
         writer = rig.broker.writer_of("node-1:c")
         for _ in range(300):
@@ -444,7 +444,7 @@ def test_a_client_that_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_client_that_reads_late_gets_everything(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        client = await rig.node()
+        client = await rig.node(clean=False)
         client.writer.transport.pause_reading()
         writer = rig.broker.writer_of("node-1:c")
         sent = publish("command/node-1", b"x" * 100_000, qos=0)
@@ -460,7 +460,7 @@ def test_a_client_that_reads_late_gets_everything(tmp_path: Path):
 
 def test_a_broker_that_does_not_keep_up_is_not_flooded(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        client = await rig.node()
+        client = await rig.node(clean=False)
         rig.broker.writer_of("node-1:c").transport.pause_reading()  # type: ignore[attr-defined]
         packet = publish("site/x", b"x" * 100_000, 1)
         for _ in range(200):
@@ -640,7 +640,7 @@ def test_the_broker_is_pinged_for_clients_that_only_send_telemetry(tmp_path: Pat
     monkeypatch.setattr(connection, "PING_BROKER_SECONDS", 0.1)
 
     async def test(rig: Rig) -> None:
-        client = await rig.node()
+        client = await rig.node(clean=False)
         await until(lambda: b"\xc0\x00" in rig.broker.packets)
         writer = rig.broker.writer_of("node-1:c")
         command = publish("command/node-1", b"open", qos=0)
@@ -683,5 +683,88 @@ def test_clients_of_one_node_are_apart_from_those_of_another(tmp_path: Path):
         await rig.node(client_id="same", username="node-2")
         assert rig.listener.status()["clients"] == 2
         assert set(rig.hub.sessions) == {"node-1:same", "node-2:same"}
+
+    run(tmp_path, test)
+
+
+def test_a_client_of_telemetry_alone_is_at_the_broker_only_when_it_has_to_be(tmp_path: Path):
+    async def test(rig: Rig) -> None:
+        client = await rig.node()
+        await until(lambda: rig.broker.ended == 1)
+        assert rig.listener.status()["at_broker"] == 0
+        client.send(publish(TOPIC, b"reading", 1))
+        assert await client.packet() == b"\x40\x02\x00\x01"
+        subscribe = wire.packet(0x82, b"\x00\x05" + string("command/node-1") + b"\x01")
+        other = publish("site/light", b"on", 6)
+        client.send(subscribe, other, publish(TOPIC, b"next", 7))
+        assert {await client.packet(), await client.packet()} == {
+            wire.packet(0x90, b"\x00\x05\x01"),
+            b"\x40\x02\x00\x07",
+        }
+        await until(lambda: rig.broker.packets[-2:] == [subscribe, other])
+        assert len(rig.broker.connects) == 3
+        assert rig.broker.connects[1] == rig.broker.connects[2]
+        rig.broker.writers[2].write(publish("command/node-1", b"open", qos=0))
+        assert await client.packet() == publish("command/node-1", b"open", qos=0)
+        assert rig.listener.status()["at_broker"] == 1
+        client.send(b"\xe0\x00")
+        await until(lambda: rig.listener.status()["at_broker"] == 0)
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("fields", "stays"),
+    [
+        ({}, False),
+        ({"clean": False}, True),
+        ({"will": string("t") + string("p")}, True),
+        ({"level": 5}, False),
+        ({"level": 5, "properties": b"\x11\x00\x00\x00\x00"}, False),
+        ({"level": 5, "properties": b"\x11\x00\x00\x00\x01"}, True),
+    ],
+)
+def test_who_stays_at_the_broker(tmp_path: Path, fields: dict[str, Any], stays: bool):
+    async def test(rig: Rig) -> None:
+        await rig.node(**fields)
+        assert rig.listener.status()["at_broker"] == stays
+
+    run(tmp_path, test)
+
+
+def test_telemetry_goes_on_without_the_broker(tmp_path: Path):
+    async def test(rig: Rig) -> None:
+        client = await rig.node(level=5)
+        await until(lambda: rig.broker.ended == 1)
+        await rig.broker.stop()
+        rig.broker.path.unlink()
+        await until(lambda: not rig.listener.status()["connected"])
+        client.send(publish(TOPIC, b"reading", 1, v5=True))
+        assert await client.packet() == b"\x40\x02\x00\x01"
+        client.send(publish("site/light", b"on", 2, v5=True))
+        assert await client.closed() == b"\xe0\x01\x88"
+
+    run(tmp_path, test)
+
+
+def test_a_broker_that_does_not_want_a_client_again(tmp_path: Path):
+    async def test(rig: Rig) -> None:
+        client = await rig.node()
+        await until(lambda: rig.broker.ended == 1)
+        rig.broker.code = 5
+        client.send(publish("site/light", b"on", 2))
+        assert await client.closed() == b""
+
+    run(tmp_path, test)
+
+
+def test_a_second_connection_takes_over(tmp_path: Path):
+    async def test(rig: Rig) -> None:
+        first = await rig.node(level=5)
+        second = await rig.node(level=5)
+        assert await first.closed() == b"\xe0\x01\x8e"
+        second.send(b"\xc0\x00")
+        assert await second.packet() == b"\xd0\x00"
+        assert rig.listener.status()["clients"] == 1
 
     run(tmp_path, test)

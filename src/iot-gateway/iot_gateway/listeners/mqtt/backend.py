@@ -116,6 +116,11 @@ class Backend(asyncio.Protocol):
         if self._client is not None:
             self._client.on_backend_full(False)
 
+    def leave(self) -> None:
+        """End the connection with a goodbye."""
+        self.write(b"\xe0\x00")
+        self.close()
+
     def close(self) -> None:
         """End the connection; unless a DISCONNECT went before, the broker then publishes the client's will."""
         self._client = None

@@ -30,6 +30,14 @@ class Connect(NamedTuple):
         """Whether the client begins a new session."""
         return bool(self.flags & _CLEAN)
 
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether the broker has nothing to keep for the client, neither a will nor, once it is gone, a session."""
+        if not self.clean or self.flags & _WILL:
+            return False
+        own = properties.read(Reader(self.properties, 0, len(self.properties))) if self.properties else []
+        return not properties.number(own, properties.SESSION_EXPIRY)
+
     def for_broker(self, client_id: str, username: str) -> bytes:
         """Return the packet for the site's broker: no password, no keep-alive, another client identifier.
 

@@ -82,6 +82,7 @@ class NodeConnection(asyncio.Protocol):
         "_connect",
         "_deferred",
         "_ended",
+        "_for_broker",
         "_framer",
         "_hub",
         "_in_flight",
@@ -95,6 +96,7 @@ class NodeConnection(asyncio.Protocol):
         "_phase",
         "_pinged",
         "_prefix",
+        "_queued",
         "_reason",
         "_stuck_since",
         "_topics",
@@ -127,6 +129,10 @@ class NodeConnection(asyncio.Protocol):
         self._aliases: dict[int, bytes] = {}
         self._alias_limit = 0
         self._deferred: tuple[bytes, list[Packet]] | None = None
+        self._for_broker = b""
+        """What introduces the client to the broker, as long as it may have to be."""
+        self._queued: list[bytes] = []
+        """What waits for the broker's answer to that."""
 
     # The transport
 
@@ -197,8 +203,7 @@ class NodeConnection(asyncio.Protocol):
             del hub.sessions[self._key]
         if self._opening is not None:
             self._opening.cancel()
-        if self._backend is not None:
-            self._backend.close()
+        self._drop_backend()
 
     def _pause(self, why: _Pause, paused: bool) -> None:
         before = self._pauses
@@ -232,7 +237,7 @@ class NodeConnection(asyncio.Protocol):
             logger.info("%s is not let in: %s", self._address(), error)
             self._refuse(connect.level, _REFUSALS.get(type(error), Reason.BAD_CREDENTIAL))
             return
-        if len(hub.sessions) >= hub.options.max_clients:
+        if len(hub.sessions) >= hub.options.max_clients or len(hub.connections) + hub.backends >= hub.max_files:
             logger.warning("node %s is not let in: %d clients are connected", node.name, len(hub.sessions))
             self._refuse(connect.level, Reason.QUOTA)
             return
@@ -249,7 +254,8 @@ class NodeConnection(asyncio.Protocol):
         self._key = f"{node.name}:{client_id}"
         self._prefix = f"{hub.options.topic_prefix}/{node.name}"
         self._pause(_Pause.OPENING, True)
-        self._opening = self._loop.create_task(self._open(connect.for_broker(self._key, node.name)))
+        self._for_broker = connect.for_broker(self._key, node.name)
+        self._opening = self._loop.create_task(self._open())
 
     def _admit(self, connect: Connect) -> Node:
         """Let the node in that the certificate or the password is of.
@@ -275,22 +281,61 @@ class NodeConnection(asyncio.Protocol):
         self.write(connecting.refusal(level, reason))
         self._close()
 
-    async def _open(self, connect: bytes) -> None:
-        options = self._hub.options
+    async def _open(self) -> None:
+        """Connect the client to the broker."""
+        hub = self._hub
         level = codes.V5 if self._v5 else codes.V311
         try:
-            async with asyncio.timeout(options.connect_timeout):
+            async with asyncio.timeout(hub.options.connect_timeout):
                 _, self._backend = await self._loop.create_unix_connection(
-                    lambda: Backend(self, level, connect), str(options.broker)
+                    lambda: Backend(self, level, self._for_broker), str(hub.options.broker)
                 )
+            hub.backends += 1
         except (OSError, TimeoutError):
             # The link to the broker reports the fault, once for all clients.
             if self._phase is _Phase.OPENING:
                 self._refuse(level, Reason.UNAVAILABLE)
+            else:
+                self.end(Reason.UNAVAILABLE)
+
+    def _drop_backend(self) -> None:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            self._hub.backends -= 1
+            backend.close()
+
+    def _detach(self) -> None:
+        """Have no connection to the broker until there is something to pass on: most nodes never have anything.
+
+        The broker has begun the client's new session, and has nothing to keep for it: no will, no subscription.
+        """
+        if self._backend is not None:
+            self._backend.leave()
+            self._backend = None
+            self._hub.backends -= 1
+
+    def _attach(self) -> None:
+        """Connect to the broker again; meanwhile nothing is read."""
+        self._pause(_Pause.OPENING, True)
+        self._opening = self._loop.create_task(self._open())
+
+    def _on_attached(self, answer: Connack) -> None:
+        self._opening = None
+        if answer.code:
+            self.end(Reason.UNAVAILABLE)
+            return
+        self._for_broker = b""
+        queued, self._queued = self._queued, []
+        if self._backend is not None:
+            self._backend.write(b"".join(queued))
+        self._pause(_Pause.OPENING, False)
 
     def on_answer(self, answer: Connack) -> None:
         """The broker answered: the client is in, or was refused by it."""
         connect, hub = self._connect, self._hub
+        if self._phase is _Phase.OPEN:
+            self._on_attached(answer)
+            return
         if self._phase is not _Phase.OPENING or connect is None:
             return
         self._connect = None
@@ -311,7 +356,13 @@ class NodeConnection(asyncio.Protocol):
             return
         if connect.clean or not answer.session_present:
             hub.exactly_once.forget(self._key)
+        if connect.leaves_nothing:
+            self._detach()
+        else:
+            self._for_broker = b""
         hub.counters.accepted += 1
+        if former := hub.sessions.get(self._key):
+            former.end(Reason.TAKEN_OVER)
         hub.sessions[self._key] = self
         self._framer.limit = hub.options.max_packet_bytes
         # Section 3.1.2.10: one and a half times the keep-alive.
@@ -412,15 +463,20 @@ class NodeConnection(asyncio.Protocol):
         elif kind in _TO_BROKER:
             self._pass_on(data[begin:end])
         elif kind == codes.DISCONNECT:
-            self._pass_on(data[begin:end])
+            if self._backend is not None:
+                self._pass_on(data[begin:end])
             self.end(None)
         else:
             raise ProtocolError(f"a packet of type {kind} from a client", Reason.PROTOCOL_ERROR)
 
     def _pass_on(self, data: bytes) -> None:
         self._hub.counters.passed += 1
-        if self._backend is not None:
+        if self._backend is not None and not self._for_broker:
             self._backend.write(data)
+        elif self._phase is _Phase.OPEN:
+            self._queued.append(data)
+            if self._opening is None:
+                self._attach()
 
     # What the intake says
 
@@ -470,7 +526,7 @@ class NodeConnection(asyncio.Protocol):
         What the broker knew of the client (its subscriptions, its will) can't be kept for it here; a client that
         connects again sets it up anew, or learns that its session is there.
         """
-        self._backend = None
+        self._drop_backend()
         if self._phase is _Phase.OPENING:
             self._refuse(codes.V5 if self._v5 else codes.V311, Reason.UNAVAILABLE)
         else:
@@ -516,14 +572,15 @@ class NodeConnection(asyncio.Protocol):
         """Read no more, for good."""
         self._pause(_Pause.QUIET, True)
 
-    def end(self, reason: Reason | None) -> None:
-        """End the connection once what was taken from it is acknowledged; ``reason`` is for clients of MQTT 5."""
-        if self._phase in (_Phase.ENDING, _Phase.CLOSED):
+    def end(self, reason: Reason | None, *, at_once: bool = False) -> None:
+        """End the connection once what was taken from it is acknowledged, or now; ``reason`` is for MQTT 5."""
+        if self._phase is _Phase.OPEN:
+            self._reason = reason
+        if at_once or self._phase is not _Phase.OPEN:
+            if at_once or self._phase is not _Phase.ENDING:
+                self._close()
             return
-        if self._phase is not _Phase.OPEN:
-            self._close()
-            return
-        self._phase, self._reason = _Phase.ENDING, reason
+        self._phase = _Phase.ENDING
         self._pause(_Pause.ENDING, True)
         if self._in_flight:
             self._loop.call_later(END_SECONDS, self._close)
@@ -538,5 +595,4 @@ class NodeConnection(asyncio.Protocol):
         self._phase = _Phase.CLOSED
         self._ended = self._loop.time()
         self._transport.close()
-        if self._backend is not None:
-            self._backend.close()
+        self._drop_backend()

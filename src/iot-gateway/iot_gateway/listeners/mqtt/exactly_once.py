@@ -29,6 +29,10 @@ class Session(Protocol):
         """So many messages more are acknowledged."""
         ...
 
+    def end(self, reason: Reason | None) -> None:
+        """End the connection: the client has another now."""
+        ...
+
 
 class ExactlyOnce:
     """The source of all payloads of QoS 2.

@@ -33,8 +33,8 @@ class Connection(Protocol):
         """Take no payloads, or take them again: the disk does not keep up."""
         ...
 
-    def end(self, reason: Reason | None) -> None:
-        """End the connection once what was taken from it is acknowledged."""
+    def end(self, reason: Reason | None, *, at_once: bool = False) -> None:
+        """End the connection, now or once what was taken from it is acknowledged."""
         ...
 
 
@@ -69,6 +69,10 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         """Of each client that was let in the connection that it has now."""
         self.exactly_once = ExactlyOnce(ledger, self.sessions, self.pause)
+        self.backends = 0
+        """Connections to the broker that clients have."""
+        self.max_files = 0
+        """Connections of both kinds that there may be: what the system allows, less what else needs files."""
         self.quiet = False
         """No more payloads are taken, for good."""
         self.paused = False

@@ -48,7 +48,7 @@ class MqttListener(interfaces.Listener):
         """Listen until cancelled."""
         end_watch: Callable[[], None] = lambda: None  # noqa: E731
         try:
-            _allow_files(self.options.max_clients)
+            self._hub.max_files = _allow_files(self.options.max_clients)
             await self._until_open()
             end_watch = self._core.nodes.on_change(self._end_connections)
             async with asyncio.TaskGroup() as tasks:
@@ -124,7 +124,7 @@ class MqttListener(interfaces.Listener):
                 logger.error("the former certificate stays: %s", error)
             else:
                 self._renewal = asyncio.get_running_loop().create_task(self._serve())
-        _allow_files(options.max_clients)
+        self._hub.max_files = _allow_files(options.max_clients)
         self.options = self._hub.options = options
         return True
 
@@ -142,7 +142,7 @@ class MqttListener(interfaces.Listener):
         for server in self._servers:
             server.close()
         for connection in list(self._hub.connections):
-            connection.end(Reason.SHUTTING_DOWN)
+            connection.end(Reason.SHUTTING_DOWN, at_once=True)
         self._close_sockets()
         self._hub.ledger.close()
         # The transports end in the loop's next rounds.
@@ -162,6 +162,7 @@ class MqttListener(interfaces.Listener):
             "connected": self._site.connected,
             "error": self._error or self._site.error,
             "clients": len(hub.sessions),
+            "at_broker": hub.backends,
             "connections": counters.accepted,
             "refused": counters.refused,
             "broken": counters.broken,
@@ -193,17 +194,20 @@ def _bind(options: MqttOptions) -> list[tuple[socket.socket, bool]]:
     return made
 
 
-def _allow_files(clients: int) -> None:
-    """Raise this process's bound of open files to what so many clients need: each has a connection to the broker."""
+def _allow_files(clients: int) -> int:
+    """Raise this process's bound of open files to what so many clients need; return how many they may use.
+
+    Each has a connection of its own, and, if it does more than send telemetry, another one to the broker.
+    """
     needed = 2 * clients + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    # Only root may go beyond the hard limit; the charm's unit allows enough.
-    for wanted in ((needed, max(hard, needed)), (min(needed, hard), hard)):
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard) if hard == resource.RLIM_INFINITY else wanted)
-            break
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < needed:
-        logger.warning("%d open files are allowed, %d clients need %d", soft, clients, needed)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        # Only root may go beyond the hard limit; the charm's unit allows enough.
+        for wanted in ((needed, max(hard, needed)), (min(needed, hard), hard)):
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard) if hard == resource.RLIM_INFINITY else wanted)
+                break
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < clients + _SPARE_FILES:
+            logger.warning("%d open files are allowed: too few for %d clients", soft, clients)
+    return needed if soft == resource.RLIM_INFINITY else soft - _SPARE_FILES
