@@ -91,9 +91,14 @@ class MachineKeeper(threading.Thread):
                 model.machines.stop(name)
                 self._bring_up(name, row["constraints"])
                 return True
-            case "off" if row["off_until"] is None or time.time() < row["off_until"]:
-                if row["off_until"] is not None:
-                    poll = min(poll, row["off_until"] - time.time())
+            case "off" if row["off_until"] is None:
+                pass
+            case "off" if time.time() < row["off_until"]:
+                poll = min(poll, row["off_until"] - time.time())
+            case "off":
+                with store.write():
+                    store.execute("UPDATE machine SET state = 'down' WHERE number = ? AND state = 'off'", self.number)
+                return True
             case _ if now >= self._retry_at:
                 self._bring_up(name, row["constraints"])
                 return True
@@ -156,8 +161,9 @@ class MachineKeeper(threading.Thread):
         self._log("INFO", f"started as {name}, {address}, in {time.monotonic() - started:.1f} s")
 
     def _is_wanted(self) -> bool:
-        """Whether the machine is still to be there; to prepare for it may have taken minutes."""
-        return self._model.store.value("SELECT life FROM machine WHERE number = ?", self.number) == "alive"
+        """Whether the machine is still to be there and on; to prepare for it may have taken minutes."""
+        row = self._model.store.one("SELECT life, state FROM machine WHERE number = ?", self.number)
+        return row is not None and row["life"] == "alive" and row["state"] != "off"
 
     def _tell(self, line: str) -> None:
         """Show how far the machine's preparation is."""
@@ -167,7 +173,7 @@ class MachineKeeper(threading.Thread):
     def _set_state(self, state: str, message: str) -> None:
         with self._model.store.write():
             self._model.store.execute(
-                "UPDATE machine SET state = ?, message = ?, since = ? WHERE number = ?",
+                "UPDATE machine SET state = ?, message = ?, since = ? WHERE number = ? AND state != 'off'",
                 state,
                 message,
                 time.time(),
