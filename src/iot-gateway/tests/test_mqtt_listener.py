@@ -212,7 +212,7 @@ def test_a_new_session_knows_no_former_message(tmp_path: Path, clean: bool, pres
 
 def test_topic_aliases(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        client = await rig.node(level=5, clean=False)
+        client = await rig.node(level=5, properties=b"\x11\x00\x00\x00\x01")
         alias = b"\x23\x00\x01"
         client.send(publish(TOPIC, b"one", 1, v5=True, own=alias), publish("", b"two", 2, v5=True, own=alias))
         await client.packet()
@@ -720,6 +720,7 @@ def test_a_client_of_telemetry_alone_is_at_the_broker_only_when_it_has_to_be(tmp
         ({"clean": False}, True),
         ({"will": string("t") + string("p")}, True),
         ({"level": 5}, False),
+        ({"level": 5, "clean": False}, False),
         ({"level": 5, "properties": b"\x11\x00\x00\x00\x00"}, False),
         ({"level": 5, "properties": b"\x11\x00\x00\x00\x01"}, True),
     ],

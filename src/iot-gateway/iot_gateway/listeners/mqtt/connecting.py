@@ -30,13 +30,18 @@ class Connect(NamedTuple):
         """Whether the client begins a new session."""
         return bool(self.flags & _CLEAN)
 
-    @property
-    def leaves_nothing(self) -> bool:
-        """Whether the broker has nothing to keep for the client, neither a will nor, once it is gone, a session."""
-        if not self.clean or self.flags & _WILL:
+    def leaves_nothing(self, session_present: bool) -> bool:
+        """Tell whether the broker has nothing to keep for the client: no will, and no session once it is gone.
+
+        In MQTT 3.1.1 a session that is not clean outlives the connection; in MQTT 5 one with an expiry does.
+        """
+        if self.flags & _WILL or session_present:
             return False
-        own = properties.read(Reader(self.properties, 0, len(self.properties))) if self.properties else []
-        return not properties.number(own, properties.SESSION_EXPIRY)
+        if self.level == codes.V311:
+            return self.clean
+        return not properties.number(
+            properties.read(Reader(self.properties, 0, len(self.properties))), properties.SESSION_EXPIRY
+        )
 
     def for_broker(self, client_id: str, username: str) -> bytes:
         """Return the packet for the site's broker: no password, no keep-alive, another client identifier.

@@ -356,7 +356,7 @@ class NodeConnection(asyncio.Protocol):
             return
         if connect.clean or not answer.session_present:
             hub.exactly_once.forget(self._key)
-        if connect.leaves_nothing:
+        if connect.leaves_nothing(answer.session_present):
             self._detach()
         else:
             self._for_broker = b""
