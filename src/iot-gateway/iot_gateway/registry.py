@@ -12,7 +12,10 @@ from iot_gateway.errors import ConfigError
 from iot_gateway.interfaces import Listener, Outbox, Uplink
 
 _OWN: dict[str, dict[str, str]] = {
-    "listeners": {"mqtt": "iot_gateway.listeners.mqtt:MqttListener"},
+    "listeners": {
+        "mqtt": "iot_gateway.listeners.mqtt:MqttListener",
+        "zeromq": "iot_gateway.listeners.zeromq:ZeroMqListener",
+    },
     "outboxes": {"disk": "iot_gateway.outbox.disk:DiskOutbox"},
     "uplinks": {"amqp": "iot_gateway.uplinks.amqp:AmqpUplink"},
 }

@@ -11,7 +11,7 @@ command's identifier. No transport is known here: a listener brings a :class:`Co
 """
 
 from iot_gateway.desk.book import Book
-from iot_gateway.desk.command import Command, CommandFilter, CommandRequest, State, Step
+from iot_gateway.desk.command import Command, CommandFilter, CommandRequest, NodeReport, State, Step
 from iot_gateway.desk.courier import Courier, NotReachedError, RefusedError
 from iot_gateway.desk.desk import Desk
 from iot_gateway.desk.errors import CommandConflictError, CommandError, DeskFullError, UnknownCommandError
@@ -26,6 +26,7 @@ __all__ = [
     "Courier",
     "Desk",
     "DeskFullError",
+    "NodeReport",
     "NotReachedError",
     "RefusedError",
     "State",

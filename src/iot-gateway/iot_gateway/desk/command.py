@@ -108,6 +108,16 @@ class CommandRequest(_Given):
     """Who gave it, for whoever reads the list."""
 
 
+class NodeReport(_Given):
+    """What a node says of a command: the JSON that it sends back, whatever the transport."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: _Text
+    state: Literal["acknowledged", "applied", "refused", "failed"]
+    reason: str = Field(default="", max_length=1024)
+
+
 class CommandFilter(_Given):
     """Which commands are to be listed."""
 
@@ -189,6 +199,10 @@ class Command:
                 {"time": round(step.time, 3), "state": str(step.state), "reason": step.reason} for step in self.steps
             ],
         }
+
+    def for_node(self) -> bytes:
+        """Return what the node is sent, in JSON: id, target, value, and when it expires (s since the epoch)."""
+        return orjson.dumps({"id": self.id, "target": self.target, "value": self.value, "expires": self.expires})
 
     def to_line(self, step: Step, site: str, gateway: str, received: float) -> bytes:
         """Return a change of state as a line of the lake: a reading of the target, with the command beside it.

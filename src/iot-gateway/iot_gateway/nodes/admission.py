@@ -32,6 +32,8 @@ class Nodes:
         self.refused = 0
         """Attempts that were not let in, since the start."""
         self._nodes = dict(nodes or {})
+        self._owners: dict[str, dict[str, Node]] = {}
+        """By kind of key, and key; made when first asked for."""
         self._listeners: list[OnChange] = []
         self._key = os.urandom(32)
         self._proven: dict[str, bytes] = {}
@@ -54,6 +56,14 @@ class Nodes:
     def lookup(self, name: str) -> Node | None:
         """Return the node of that name, enabled or not."""
         return self._nodes.get(name)
+
+    def by_key(self, kind: str, key: str) -> Node | None:
+        """Return the node that has this key under ``kind``; see :attr:`Node.keys`."""
+        owners = self._owners.get(kind)
+        if owners is None:
+            owners = {node.keys[kind]: node for node in self._nodes.values() if kind in node.keys}
+            self._owners[kind] = owners
+        return owners.get(key)
 
     def verify(self, name: str, secret: bytes) -> bool:
         """Tell whether ``secret`` is that node's; False for a node that has none, or that is not known."""
@@ -121,6 +131,7 @@ class Nodes:
         """Know these nodes, and no others, from now on; connections of those that stay as they are go on."""
         changed = {name for name, node in self._nodes.items() if nodes.get(name) != node}
         self._nodes = dict(nodes)
+        self._owners.clear()
         for name in changed:
             self._proven.pop(name, None)
         for name in nodes:

@@ -1,0 +1,5 @@
+"""ZeroMQ with CURVE: telemetry by PUSH, or acknowledged by DEALER, which takes commands as well."""
+
+from iot_gateway.listeners.zeromq.listener import ZeroMqListener, ZeroMqOptions
+
+__all__ = ["ZeroMqListener", "ZeroMqOptions"]

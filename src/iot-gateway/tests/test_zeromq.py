@@ -1,0 +1,269 @@
+"""The ZeroMQ listener with pyzmq's own sockets for nodes, over loopback."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import orjson
+import pytest
+import zmq
+import zmq.asyncio
+from pydantic import ValidationError
+
+from iot_gateway.desk import Book, Command, CommandRequest, Desk, Step
+from iot_gateway.interfaces import Core
+from iot_gateway.listeners.zeromq import ZeroMqListener, ZeroMqOptions
+from iot_gateway.listeners.zeromq.admission import KEY
+from iot_gateway.nodes import Node, Nodes
+
+SERVER_PUBLIC, SERVER_SECRET = zmq.curve_keypair()
+PACK = b'[{"n":"kitchen/t","v":21.5}]'
+
+
+class Chain:
+    def tell(self, command: Command, step: Step, done: Callable[[], None]) -> None:
+        done()
+
+
+class Intake:
+    """Keeps what it is offered, and acknowledges it unless told not to."""
+
+    def __init__(self):
+        self.taken: list[tuple[str, str, bytes]] = []
+        self.read: list[Any] = []
+        self.stores = True
+        self.source: Any = None
+
+    def offer(self, source: Any, node: str, topic: str, payload: bytes, token: Any, decode: Any = None) -> bool:
+        self.source = source
+        self.taken.append((node, topic, payload))
+        if decode is not None:
+            self.read.append(decode(payload, 0.0))
+        if token is not None and self.stores:
+            source.acknowledge([token])
+        return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Site:
+    """A listener, its desk, and the nodes ``kitchen`` and ``office``."""
+
+    def __init__(self, directory: Path):
+        self.keys = {name: zmq.curve_keypair() for name in ("kitchen", "office", "banned", "stranger")}
+        self.nodes = Nodes(self.known())
+        self.intake = Intake()
+        self.desk = Desk(Book(directory / "commands.db"), Chain())
+        self.options = ZeroMqOptions(
+            pull_port=free_port(), router_port=free_port(), secret_key=SERVER_SECRET.decode(), queue=10
+        )
+        self.listener = ZeroMqListener(self.options, Core(self.intake, self.nodes, self.desk, directory))
+        self.context = zmq.asyncio.Context()
+        self.sockets: list[zmq.asyncio.Socket] = []
+
+    def known(self) -> dict[str, Node]:
+        return {
+            name: Node(
+                name,
+                protocols=frozenset({"mqtt"}) if name == "banned" else None,
+                keys={KEY: self.keys[name][0].decode()},
+            )
+            for name in ("kitchen", "office", "banned")
+        }
+
+    def connect(self, kind: int, name: str, port: int, **options: Any) -> zmq.asyncio.Socket:
+        made = self.context.socket(kind)
+        self.sockets.append(made)
+        made.curve_publickey, made.curve_secretkey = self.keys[name]
+        made.curve_serverkey = SERVER_PUBLIC
+        made.linger = 0
+        for option, value in options.items():
+            setattr(made, option, value)
+        made.connect(f"tcp://127.0.0.1:{port}")
+        return made
+
+    def close(self) -> None:
+        for made in self.sockets:
+            made.close(linger=0)
+        self.context.term()
+
+    def push(self, name: str, **options: Any) -> zmq.asyncio.Socket:
+        return self.connect(zmq.PUSH, name, self.options.pull_port, **options)
+
+    def dealer(self, name: str) -> zmq.asyncio.Socket:
+        return self.connect(zmq.DEALER, name, self.options.router_port)
+
+
+@contextlib.asynccontextmanager
+async def site(directory: Path) -> AsyncGenerator[Site]:
+    made = Site(directory)
+    async with made.desk.closing():
+        tasks = [asyncio.create_task(made.listener.run()), asyncio.create_task(made.desk.run())]
+        try:
+            await until(lambda: made.listener.status()["connected"])
+            yield made
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            made.close()
+
+
+async def receive(dealer: zmq.asyncio.Socket) -> list[bytes]:
+    async with asyncio.timeout(5):
+        return await dealer.recv_multipart()
+
+
+async def test_pushed_telemetry_is_the_key_owners(tmp_path: Path):
+    async with site(tmp_path) as made:
+        push = made.push("kitchen")
+        await push.send(PACK)
+        await push.send_multipart([b"oven", b"180"])
+        await until(lambda: len(made.intake.taken) == 2)
+        assert made.intake.taken == [("kitchen", "kitchen", PACK), ("kitchen", "kitchen/oven", b"180")]
+
+
+async def test_cbor_is_told_by_its_first_byte(tmp_path: Path):
+    async with site(tmp_path) as made:
+        await made.push("kitchen").send(cbor2.dumps([{0: "kitchen/t", 2: 21.5}]))
+        await until(lambda: len(made.intake.read) == 1)
+        assert made.intake.read[0][0].value == 21.5
+
+
+@pytest.mark.parametrize("name", ["stranger", "banned"])
+async def test_nobody_else_gets_in(tmp_path: Path, name: str):
+    async with site(tmp_path) as made:
+        push = made.push(name)
+        await push.send(PACK)
+        await until(lambda: made.listener.status()["refused"] > 0)
+        assert made.intake.taken == []
+
+
+async def test_a_dealer_learns_that_its_telemetry_is_stored(tmp_path: Path):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"telemetry", b"7", PACK])
+        assert await receive(dealer) == [b"stored", b"7"]
+        assert made.intake.taken == [("kitchen", "kitchen", PACK)]
+        made.intake.stores = False
+        await dealer.send_multipart([b"telemetry", b"8", PACK])
+        await until(lambda: len(made.intake.taken) == 2)
+        assert not await dealer.poll(100)
+
+
+async def test_a_node_blocks_while_nothing_can_be_stored(tmp_path: Path):
+    async with site(tmp_path) as made:
+        push = made.push("kitchen", sndhwm=10)
+        await push.send(PACK)
+        await until(lambda: len(made.intake.taken) == 1)
+        made.intake.source.pause()
+        big = b"[" + b" " * 60_000 + PACK[1:]
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 2000:
+                await asyncio.wait_for(push.send(big), 1)
+                sent += 1
+        assert sent < 2000
+        assert len(made.intake.taken) <= 2
+        made.intake.source.resume()
+        await until(lambda: len(made.intake.taken) >= sent)
+
+
+async def test_commands_go_to_a_dealer_and_its_word_comes_back(tmp_path: Path):
+    async with site(tmp_path) as made:
+        await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        assert await receive(dealer) == [b"welcome"]
+        kind, text = await receive(dealer)
+        command = orjson.loads(text)
+        assert (kind, command["id"], command["target"], command["value"]) == (b"command", "one", "light", 60.0)
+        for state in ("acknowledged", "applied"):
+            await dealer.send_multipart([b"command-state", orjson.dumps({"id": "one", "state": state})])
+        await until(lambda: made.desk.status()["by_state"]["applied"] == 1)
+
+
+async def test_nobody_speaks_for_another_nodes_command(tmp_path: Path):
+    async with site(tmp_path) as made:
+        await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
+        office = made.dealer("office")
+        await office.send_multipart([b"command-state", b'{"id": "one", "state": "applied"}'])
+        await office.send_multipart([b"hello"])
+        assert await receive(office) == [b"welcome"]
+        assert made.desk.status()["by_state"]["queued"] == 1
+
+
+async def test_a_command_waits_for_a_dealer_that_went(tmp_path: Path):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        await receive(dealer)
+        dealer.close()
+        await asyncio.sleep(0.3)
+        await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
+        await until(lambda: made.listener.status()["dealers"] == 0)
+        assert made.desk.status()["by_state"]["queued"] == 1
+        again = made.dealer("kitchen")
+        await again.send_multipart([b"hello"])
+        await receive(again)
+        assert (await receive(again))[0] == b"command"
+
+
+@pytest.mark.parametrize(
+    "frames", [[b""], [b"telemetry"], [b"hello", b"x"], [b"command-state", b"{"], [b"\xff" * 100], [b"", b"", b"", b""]]
+)
+async def test_noise_does_no_harm(tmp_path: Path, frames: list[bytes]):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart(frames)
+        await dealer.send_multipart([b"telemetry", b"1", PACK])
+        assert await receive(dealer) == [b"stored", b"1"]
+
+
+async def test_a_removed_node_is_not_heard(tmp_path: Path):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        await receive(dealer)
+        made.nodes.replace({name: node for name, node in made.known().items() if name != "kitchen"})
+        await dealer.send_multipart([b"telemetry", b"1", PACK])
+        assert not await dealer.poll(300)
+        assert made.intake.taken == []
+        assert made.listener.status()["dealers"] == 0
+
+
+async def test_a_port_that_is_taken_is_tried_again(tmp_path: Path):
+    with socket.socket() as taken:
+        made = Site(tmp_path)
+        taken.bind(("127.0.0.1", made.options.pull_port))
+        taken.listen()
+        task = asyncio.create_task(made.listener.run())
+        await until(lambda: made.listener.status()["error"] is not None)
+        assert "in use" in made.listener.status()["error"]
+        taken.close()
+        await until(lambda: made.listener.status()["connected"])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        made.close()
+        async with made.desk.closing():
+            pass
+
+
+@pytest.mark.parametrize("key", ["", "short", "x" * 39, "x" * 41])
+def test_a_key_that_is_none(key: str):
+    with pytest.raises(ValidationError, match="Z85"):
+        ZeroMqOptions(secret_key=key)
