@@ -386,6 +386,47 @@ def test_a_folder_is_deployed_and_refreshed_in_place(empty: jubilant.Juju, place
     assert empty.status().apps["bare"].charm_rev == 1
 
 
+def test_storage(empty: jubilant.Juju, place: Path) -> None:
+    def there(status: jubilant.Status, name: str) -> bool:
+        return status.storage.storage[name].status.current == "attached" and jubilant.all_agents_idle(status)
+
+    declared = {"data": {"type": "filesystem", "multiple": {"range": "1-3"}}}
+    charm = ops_charm(CHARMS / "web", place / "keeper.charm", {"name": "keeper", "storage": declared})
+    empty.deploy(charm, storage={"data": "1,2G"})
+    empty.wait(jubilant.all_blocked, delay=0.2)
+    storage = empty.status().storage
+    assert storage.storage["data/0"].kind == "filesystem"
+    assert storage.storage["data/0"].status.current == "attached"
+    assert storage.storage["data/0"].attachments is not None
+    location = storage.storage["data/0"].attachments.units["keeper/0"].location
+    assert storage.filesystems["0"].size == 2048
+    assert storage.filesystems["0"].attachments.machines["0"].mount_point == location
+    empty.exec(f"echo kept > {location}/file", unit="keeper/0")
+    empty.cli("add-storage", "keeper/0", "data=1,512M")
+    empty.wait(lambda status: there(status, "data/1"), delay=0.2)
+    assert "data/1" in empty.cli("storage")
+    assert json.loads(empty.cli("show-storage", "data/0", "--format", "json"))["data/0"]["kind"] == "filesystem"
+    empty.cli("detach-storage", "data/1")
+    empty.wait(lambda status: status.storage.storage["data/1"].attachments is None, delay=0.2)
+    empty.cli("attach-storage", "keeper/0", "data/1")
+    empty.wait(lambda status: there(status, "data/1"), delay=0.2)
+    with pytest.raises(jubilant.CLIError, match="attached"):
+        empty.cli("remove-storage", "data/1")
+    empty.cli("remove-storage", "data/1", "--force", "--no-prompt")
+    empty.wait(lambda status: set(status.storage.storage) == {"data/0"}, delay=0.2)
+    empty.remove_unit("keeper/0")
+    empty.wait(lambda status: not status.apps["keeper"].units, delay=0.2)
+    empty.add_unit("keeper", attach_storage="data/0")
+    empty.wait(lambda status: there(status, "data/0"), delay=0.2)
+    attachments = empty.status().storage.storage["data/0"].attachments
+    assert attachments is not None
+    location = attachments.units["keeper/1"].location
+    empty.wait(jubilant.all_agents_idle, delay=0.2)
+    assert empty.exec(f"cat {location}/file", unit="keeper/1").stdout == "kept\n"
+    empty.remove_application("keeper", destroy_storage=True)
+    empty.wait(lambda status: not status.apps and not status.storage.storage, delay=0.2)
+
+
 def test_a_bundle_with_overlays(empty: jubilant.Juju, place: Path) -> None:
     (place / "bundle.yaml").write_text(
         "applications:\n"
@@ -434,6 +475,13 @@ def test_wait_for(juju: jubilant.Juju) -> None:
     with pytest.raises(jubilant.CLIError, match="timed out waiting for application 'nope': it isn't there"):
         juju.cli("wait-for", "application", "nope", "--timeout", "0.5s")
     assert time.monotonic() - started >= 0.5
+
+
+def test_every_method_of_jubilant_is_tried() -> None:
+    """Here, or in the tests beside this one (what is refused, and what needs machines)."""
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    methods = {name for name in vars(jubilant.Juju) if not name.startswith("_")} - {"cli_binary", "model"}
+    assert [name for name in sorted(methods) if not re.search(rf"\.{name}\(", text)] == []
 
 
 # From here on the two applications go.
