@@ -109,7 +109,7 @@ def test_neither_root_nor_daemon(run, tree, monkeypatch):
             "15: good:other speaks interface 'y', other:data speaks 'x'",
         ),
         ("good:data, other:want", "good:data, other:data", "15: good:data and other:data are both providers of 'x'"),
-        ("name: both", "nome: both", "1: unknown key 'nome'"),
+        ("name: both", "label: both", "1: unknown key 'label'"),
         ("    to: [0]", "    too: [0]", "7: unknown key 'too'"),
         ("name: both", "name: [", "3: expected ',' or ']'"),
     ],
@@ -162,7 +162,7 @@ def test_overlays_of_a_folder_are_each_laid_over_it(run, tree):
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
-        ("title: Good", "titel: Good", "2: unknown key 'titel'"),
+        ("title: Good", "heading: Good", "2: unknown key 'heading'"),
         ("type: string, default", "default", "15: option 'colour': has no type (string, int, float, boolean, secret)"),
         ("type: string", "type: text", "15: option 'colour': 'text' isn't a type"),
         (
@@ -223,11 +223,11 @@ def test_what_belongs_beside_it(run, tree):
 
 
 def test_json(run, tree):
-    (tree / "good/charmcraft.yaml").write_text(GOOD.replace("title: Good", "titel: Good"))
+    (tree / "good/charmcraft.yaml").write_text(GOOD.replace("title: Good", "heading: Good"))
     status, out, _ = run("lint", "good", "--format", "json")
     assert status == 1
     assert json.loads(out) == {
-        "errors": [{"file": "good/charmcraft.yaml", "line": 2, "message": "unknown key 'titel'"}],
+        "errors": [{"file": "good/charmcraft.yaml", "line": 2, "message": "unknown key 'heading'"}],
         "warnings": [{"file": "good/charmcraft.yaml", "line": 1, "message": "has no title"}],
     }
 
