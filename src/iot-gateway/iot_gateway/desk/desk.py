@@ -160,8 +160,10 @@ class Desk:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 self._deliver()
+                # Not wait_for: in Python 3.11 it can swallow a cancellation.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._pause())
+                    async with asyncio.timeout(self._pause()):
+                        await self._wake.wait()
         finally:
             carrying = list(self._carrying.values())
             for task in carrying:
