@@ -37,6 +37,15 @@ class MachineKeeper(threading.Thread):
         self._retry_delay = model.settings.retry_first
         self._checked = 0.0
 
+    def start(self) -> None:
+        """Begin to work; from now on hook tools are answered, which a hook that is run again calls at once."""
+        try:
+            self._serve()
+        except (TabletopError, OSError) as error:
+            name = self._model.name
+            logger.warning("machine %d of %s: its hook tools can't be answered yet: %s", self.number, name, error)
+        super().start()
+
     def stop(self) -> None:
         """Ask the keeper to end; the machine goes on."""
         self._stopping.set()

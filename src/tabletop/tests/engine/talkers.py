@@ -116,6 +116,10 @@ class Talkers(RuleBasedStateMachine):
         """End the model and what runs it."""
         raise NotImplementedError
 
+    def ambiguous(self) -> set[tuple[str, str]]:
+        """Return pairs that are not to be related, for one couldn't tell whether they have been."""
+        return set()
+
     # Giving commands.
 
     def command(self, method: str, after: Truth | None = None, refused: tuple[str, ...] = (), **params: Any) -> Any:
@@ -179,7 +183,7 @@ class Talkers(RuleBasedStateMachine):
     @precondition(lambda self: len(self.truth.apps) > 1)
     @rule(number=picks)
     def integrate(self, number: int) -> None:
-        pairs = sorted(set(itertools.permutations(self.truth.apps, 2)) - self.truth.relations)
+        pairs = sorted(set(itertools.permutations(self.truth.apps, 2)) - self.truth.relations - self.ambiguous())
         if not pairs:
             return
         client, server = self.pick(number, pairs)

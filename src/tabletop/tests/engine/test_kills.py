@@ -117,7 +117,7 @@ class Kills(Talkers):
         try:
             result = self._client.call(method, model="m", **params)
         except DaemonError:
-            self._find_out(number, method, after)
+            self._find_out(number, method, params, after)
             return None
         except TabletopError as error:
             self.mark("refused", command=number, why=str(error))
@@ -133,7 +133,7 @@ class Kills(Talkers):
         self.led()
         return result
 
-    def _find_out(self, number: int, method: str, after: Truth | None) -> None:
+    def _find_out(self, number: int, method: str, params: dict[str, Any], after: Truth | None) -> None:
         # The mark comes before the next daemon runs any hook.
         self._daemon.wait()
         self.mark("unknown", command=number, method=method)
@@ -141,10 +141,20 @@ class Kills(Talkers):
         self.counts["commands cut short"] += 1
         if after is None:
             return
+        if method == "remove_relation":
+            # A status doesn't tell a relation that is ending from one that isn't.
+            with contextlib.suppress(TabletopError):
+                self.call(method, model="m", **params)
+            self.truth = after
+            return
         seen = self.seen()
+        seen = replace(seen, relations=seen.relations - (self.ending - self.truth.relations))
         assert seen in (_visible(self.truth), _visible(after)), f"after a kill in {method}: {seen}"
         if seen == _visible(after):
             self.truth = after
+
+    def ambiguous(self) -> set[tuple[str, str]]:
+        return self.ending
 
     def check(self) -> None:
         super().check()

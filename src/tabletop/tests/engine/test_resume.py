@@ -15,6 +15,7 @@ import pytest
 from world import PATIENCE, World, pack
 
 from tabletop.client import Client, RemoteError
+from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.store import VERSION
 from tabletop.errors import TabletopError
 from tabletop.paths import Paths
@@ -232,6 +233,22 @@ _LATER_COLUMNS = (
     ("storage", "read_only"),
     ("task", "operation"),
 )
+
+
+def test_a_hook_that_is_run_again_finds_its_tools_however_busy_the_machine_s_keeper_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    step = MachineKeeper._step
+
+    def step_late(keeper: MachineKeeper) -> bool:
+        time.sleep(0.5)
+        return step(keeper)
+
+    monkeypatch.setattr(MachineKeeper, "_step", step_late)
+    world.restart()
+    assert world.out("db/0", "is-leader") == "True"
 
 
 def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_refused(world: World) -> None:

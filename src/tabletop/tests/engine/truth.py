@@ -74,9 +74,9 @@ def observed(status: Mapping[str, Any], configs: Mapping[str, Mapping[str, str]]
         for name, app in status["applications"].items()
         if app.get("life", "alive") == "alive"
     }
-    relations = frozenset(
+    relations = {
         (one["requirer"].partition(":")[0], one["provider"].partition(":")[0])
         for one in status["relations"]
         if one["type"] == "regular"
-    )
-    return Truth(apps, relations)
+    }
+    return Truth(apps, frozenset(pair for pair in relations if apps.keys() >= set(pair)))
