@@ -271,9 +271,10 @@ class Desk:
 
     async def _tell(self) -> None:
         """Tell the chain what it has not been told; what it has stored is crossed off."""
-        told, self._told = self._told, []
-        if told:
+        if self._told:
+            told = self._told.copy()
             await self._enter(self._book.told, told)
+            del self._told[: len(told)]
             self._telling.difference_update(told)
         for number, command, step in await self._look(self._book.untold, TELL_AT_ONCE + len(self._telling)):
             if number not in self._telling:
