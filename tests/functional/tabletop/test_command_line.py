@@ -1,9 +1,11 @@
 """The command line on real machines, driven by jubilant: two small charms from deployment to removal."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,6 +156,31 @@ def test_commands_on_units_and_machines(juju: jubilant.Juju):
     assert piped.stdout == "5\n"
 
 
+def test_a_shell_on_a_terminal(juju: jubilant.Juju):
+    master, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (33, 101))
+    shell = subprocess.Popen(
+        [TABLETOP, "ssh", "-m", "trial", "store/0"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    os.write(master, b"tty; stty size; hostname; exit 7\n")
+    said = b""
+    # The end of a terminal reads as an error.
+    with contextlib.suppress(OSError):
+        while part := os.read(master, 4096):
+            said += part
+    os.close(master)
+    assert shell.wait(60) == 7
+    lines = said.decode().replace("\r", "").splitlines()
+    assert any(line.startswith("/dev/pts/") for line in lines)
+    assert "33 101" in lines
+    assert "trial-0" in lines
+
+
 def test_files_to_and_from_machines(juju: jubilant.Juju, place: Path):
     folder = place / "folder"
     (folder / "deep").mkdir(parents=True)
@@ -162,6 +189,9 @@ def test_files_to_and_from_machines(juju: jubilant.Juju, place: Path):
     juju.scp("store/1:/srv/folder/deep/file", place / "back")
     assert (place / "back").read_bytes() == (folder / "deep/file").read_bytes()
     assert juju.ssh("store/1", "stat -c %U /srv/folder/deep/file") == "root\n"
+    assert tabletop("scp", "-m", "trial", "-r", "store/1:/srv/folder", "store/0:/srv/copy").returncode == 0
+    assert tabletop("scp", "-m", "trial", "-r", "store/0:/srv/copy", place / "copy").returncode == 0
+    assert (place / "copy/deep/file").read_bytes() == (folder / "deep/file").read_bytes()
 
 
 def test_log(juju: jubilant.Juju):
@@ -172,10 +202,36 @@ def test_log(juju: jubilant.Juju):
     assert {line.partition(":")[0] for line in only.splitlines()} == {"unit-front-0"}
 
 
+def test_what_status_says_of_machines(juju: jubilant.Juju):
+    status = juju.status()
+    machine = status.machines["0"]
+    assert juju.exec(". /etc/os-release; echo $ID $VERSION_ID", machine=0).stdout.split() == [
+        machine.base.name,
+        machine.base.channel.partition("/")[0],
+    ]
+    assert f"arch={juju.version().arch} " in machine.hardware
+    assert machine.ip_addresses[0] in juju.exec("hostname -I", machine=0).stdout.split()
+    assert machine.hostname == "trial-0"
+
+
+def test_a_machine_waits_for_a_unit(juju: jubilant.Juju):
+    before = set(juju.status().machines)
+    juju.add_machine(constraints={"mem": "512M", "cores": 1})
+    (number,) = set(juju.status().machines) - before
+    status = juju.wait(lambda status: status.machines[number].juju_status.current == "started")
+    assert status.machines[number].constraints.split()[-2:] == ["cores=1", "mem=512M"]
+    assert " cores=1 mem=512M" in status.machines[number].hardware
+    juju.add_unit("front", to=number)
+    juju.wait(lambda status: len(status.apps["front"].units) == 2 and settled(status))
+    (unit,) = (name for name, unit in juju.status().apps["front"].units.items() if unit.machine == number)
+    juju.remove_unit(unit)
+    juju.wait(lambda status: set(status.machines) == before and settled(status))
+
+
 def test_units_come_and_go(juju: jubilant.Juju):
     juju.add_unit("front")
-    juju.wait(lambda status: len(status.apps["front"].units) == 2 and settled(status))
-    juju.remove_unit("front/1")
+    status = juju.wait(lambda status: len(status.apps["front"].units) == 2 and settled(status))
+    juju.remove_unit(next(name for name in status.apps["front"].units if name != "front/0"))
     juju.wait(lambda status: list(status.apps["front"].units) == ["front/0"] and settled(status))
 
 
