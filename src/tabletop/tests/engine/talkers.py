@@ -380,7 +380,8 @@ class Talkers(RuleBasedStateMachine):
     def tail(self) -> str:
         """Return the diary for somebody to read, one line an attempt or mark, and keep it."""
         diary = Diary(self.directory / "diary")
-        keep = Path("/var/tmp/tabletop-last-diary")
+        keep = Path(".hypothesis/last-diary")
+        keep.parent.mkdir(exist_ok=True)
         keep.write_text("\n".join(diary.lines))
         events = [(one.entered, f"{one} {one.outcome}") for one in diary.attempts]
         events += [(mark.at, f"{mark.kind} {mark.method} {dict(mark.params)}") for mark in diary.marks]
