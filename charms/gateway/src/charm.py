@@ -4,69 +4,53 @@
 import json
 import logging
 import secrets
+from collections.abc import Iterator
 
 import ops
+from typing_extensions import override
 
 import mosquitto
 import relay
 import smoke
-from iot_charm.config import load_config
-from iot_charm.errors import InvalidConfigError, InvalidDatabagError
-from iot_charm.interfaces.databag import own_address
+from iot_charm.base import ReconcilingCharm, action
+from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.mqtt import PASSWORD, USERNAME, MqttGateway
 from iot_charm.interfaces.rabbitmq import RabbitmqRequest
 from iot_gateway.errors import NotRunningError
-from state import AMQP, MQTT, VHOST, Broker, GatewayConfig, Nodes, RelatedNode, describe_nodes
+from state import AMQP, MQTT, VHOST, Broker, GatewayConfig, Nodes, RelatedNode, State, describe_nodes
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15
 
 
-class GatewayCharm(ops.CharmBase):
+class GatewayCharm(ReconcilingCharm[State]):
     """Runs the relay and the MQTT broker of a site, and gives its nodes their identities."""
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        for event in (
-            self.on.install,
-            self.on.start,
-            self.on.config_changed,
-            self.on.upgrade_charm,
-            self.on.update_status,
-            self.on.secret_changed,
-            self.on[AMQP].relation_created,
-            self.on[AMQP].relation_changed,
-            self.on[AMQP].relation_broken,
-            self.on[MQTT].relation_created,
-            self.on[MQTT].relation_changed,
-            self.on[MQTT].relation_departed,
-            self.on[MQTT].relation_broken,
-        ):
-            framework.observe(event, self._reconcile)
-        framework.observe(self.on.stop, self._stop)
-        framework.observe(self.on.remove, self._remove)
-        framework.observe(self.on.collect_unit_status, self._collect_status)
-        framework.observe(self.on.smoke_test_action, self._smoke_test)
-        framework.observe(self.on.show_relay_status_action, self._show_relay_status)
+        self.follow(self.on.secret_changed)
+        self.follow_relations(AMQP, MQTT)
+        framework.observe(self.on.stop, self._on_stop)
+        framework.observe(self.on.remove, self._on_remove)
+        framework.observe(self.on.smoke_test_action, self._on_smoke_test)
+        framework.observe(self.on.show_relay_status_action, self._on_show_relay_status)
 
     # What the machine should be
 
-    def _reconcile(self, event: ops.EventBase) -> None:
-        """Make the machine and the relations match the state."""
-        for relation in self.model.relations[AMQP]:
-            if relation.active:
-                RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish").publish(relation, self.unit)
-        try:
-            config = load_config(self, GatewayConfig)
-            broker = Broker.from_charm(self)
-        except (InvalidConfigError, InvalidDatabagError) as error:
-            logger.error("keeping the last good configuration: %s", error)
-            return
-        departing = event.departing_unit if isinstance(event, ops.RelationDepartedEvent) else None
-        nodes = Nodes.from_charm(self, departing)
+    @override
+    def load_state(self) -> State:
+        return State.from_charm(self, self.departing)
+
+    @override
+    def ask(self) -> None:
+        for relation in self.active_relations(AMQP):
+            RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish").publish(relation, self.unit)
+
+    @override
+    def apply(self, state: State, *, restart: bool) -> None:
+        config, broker, nodes = state.config, state.broker, state.nodes
         self._withdraw(nodes)
-        self.unit.status = ops.MaintenanceStatus("Setting up the gateway")
         # Before the relay is there nobody takes what nodes publish: so there are no identities yet.
         relayed = broker is not None or relay.is_installed()
         relay.install(self.charm_dir)
@@ -115,9 +99,7 @@ class GatewayCharm(ops.CharmBase):
         return secret.get_info().id, content[PASSWORD]
 
     def _publish(self, config: GatewayConfig, nodes: Nodes, identifiers: dict[str, str]) -> None:
-        for relation in self.model.relations[MQTT]:
-            if not relation.active:
-                continue
+        for relation in self.active_relations(MQTT):
             MqttGateway(
                 host=own_address(self, relation),
                 port=config.mqtt_port,
@@ -130,11 +112,7 @@ class GatewayCharm(ops.CharmBase):
             ).publish(relation, self.unit)
 
     def _listener(self, config: GatewayConfig) -> relay.Listener:
-        binding = self.model.get_binding(MQTT)
-        address = binding.network.bind_address if binding else None
-        if address is None:
-            raise ops.ModelError(f"no address for endpoint {MQTT}")
-        return relay.Listener(str(address), config.mqtt_port, config.topic_prefix)
+        return relay.Listener(bind_address(self, MQTT), config.mqtt_port, config.topic_prefix)
 
     def _relay_settings(self, config: GatewayConfig, broker: Broker) -> relay.Settings:
         answer = broker.answer
@@ -155,80 +133,68 @@ class GatewayCharm(ops.CharmBase):
             dead_letter_exchange=answer.dead_letter_exchange,
         )
 
-    def _stop(self, _: ops.StopEvent) -> None:
+    def _on_stop(self, _: ops.StopEvent) -> None:
         # Nodes first: what they can't hand over any more they keep.
         relay.stop()
         mosquitto.stop()
 
-    def _remove(self, _: ops.RemoveEvent) -> None:
+    def _on_remove(self, _: ops.RemoveEvent) -> None:
         relay.remove()
         mosquitto.remove_unit()
 
     # What is
 
-    def _collect_status(self, event: ops.CollectStatusEvent) -> None:
-        try:
-            load_config(self, GatewayConfig)
-            broker = Broker.from_charm(self)
-        except (InvalidConfigError, InvalidDatabagError) as error:
-            event.add_status(ops.BlockedStatus(str(error)))
-            return
-        nodes = Nodes.from_charm(self)
-        for problem in nodes.problems:
-            event.add_status(ops.BlockedStatus(problem))
-        if not any(relation.active for relation in self.model.relations[AMQP]):
-            event.add_status(ops.BlockedStatus("Missing required amqp relation"))
-        elif broker is None:
-            event.add_status(ops.WaitingStatus("Waiting for RabbitMQ (amqp)"))
+    @override
+    def statuses(self, state: State) -> Iterator[ops.StatusBase]:
+        for problem in state.nodes.problems:
+            yield ops.BlockedStatus(problem)
+        if not self.active_relations(AMQP):
+            yield ops.BlockedStatus("Missing required amqp relation")
+        elif state.broker is None:
+            yield ops.WaitingStatus("Waiting for RabbitMQ (amqp)")
         if not mosquitto.running():
-            event.add_status(ops.BlockedStatus("mosquitto is not running: see journalctl -u mosquitto"))
+            yield ops.BlockedStatus("mosquitto is not running: see journalctl -u mosquitto")
         if relay.is_installed():
-            self._collect_relay_status(event, nodes)
+            yield from self._relay_statuses(state.nodes)
 
-    def _collect_relay_status(self, event: ops.CollectStatusEvent, nodes: Nodes) -> None:
+    def _relay_statuses(self, nodes: Nodes) -> Iterator[ops.StatusBase]:
         try:
             seen = relay.status()
         except NotRunningError:
-            event.add_status(ops.BlockedStatus(f"The relay is not running: see journalctl -u {relay.SERVICE}"))
+            yield ops.BlockedStatus(f"The relay is not running: see journalctl -u {relay.SERVICE}")
             return
         if seen["refusal"]:
-            event.add_status(ops.BlockedStatus(f"Nothing is acknowledged: {seen['refusal']}"))
+            yield ops.BlockedStatus(f"Nothing is acknowledged: {seen['refusal']}")
         listener, uplink = seen["listeners"]["mqtt"], seen["uplink"]
         if not listener["connected"]:
-            event.add_status(ops.WaitingStatus(f"Waiting for mosquitto: {listener['error'] or 'connecting'}"))
+            yield ops.WaitingStatus(f"Waiting for mosquitto: {listener['error'] or 'connecting'}")
         if not uplink["connected"]:
             stored = seen["outbox"]["telemetry"]["entries"]
             reason = uplink["error"] or "connecting"
-            event.add_status(ops.WaitingStatus(f"Waiting for RabbitMQ (amqp), {stored} readings stored: {reason}"))
+            yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp), {stored} readings stored: {reason}")
         elif uplink["blocked"] or uplink["error"]:
             reason = uplink["error"] or "it is short of memory or disk"
-            event.add_status(ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to take readings: {reason}"))
-        event.add_status(ops.ActiveStatus(describe_nodes(len(nodes.wanted), seen)))
+            yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to take readings: {reason}")
+        yield ops.ActiveStatus(describe_nodes(len(nodes.wanted), seen))
 
     # Actions
 
-    def _smoke_test(self, event: ops.ActionEvent) -> None:
-        try:
-            config = load_config(self, GatewayConfig)
-        except InvalidConfigError as error:
-            event.fail(str(error))
-            return
+    @action
+    def _on_smoke_test(self, event: ops.ActionEvent) -> None:
+        state = self.load_state()
         if not relay.is_installed():
             event.fail("the relay is not set up: it waits for RabbitMQ")
             return
-        passwords = {node.name: self._ensure_credentials(node)[1] for node in Nodes.from_charm(self).wanted}
+        passwords = {node.name: self._ensure_credentials(node)[1] for node in state.nodes.wanted}
         password = secrets.token_urlsafe(32)
         relay.ensure_nodes({**passwords, mosquitto.PROBE_USER: password})
         try:
-            result = smoke.run(self._listener(config), password, relay.status, event.params["timeout"])
-        except smoke.SmokeTestError as error:
-            event.fail(str(error))
-            return
+            result = smoke.run(self._listener(state.config), password, relay.status, event.params["timeout"])
         finally:
             relay.ensure_nodes(passwords)
         event.set_results({"result": "passed", "node": result.node, "milliseconds": round(result.seconds * 1000)})
 
-    def _show_relay_status(self, event: ops.ActionEvent) -> None:
+    def _on_show_relay_status(self, event: ops.ActionEvent) -> None:
         try:
             seen = relay.status()
         except NotRunningError as error:

@@ -13,11 +13,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 import mosquitto
 import relay
+from iot_charm.errors import IotCharmError
 from iot_gateway.errors import NotRunningError
 from iot_telemetry import senml
 
 
-class SmokeTestError(Exception):
+class SmokeTestError(IotCharmError):
     """The probe did not arrive; the text says how far it came."""
 
 

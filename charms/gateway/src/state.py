@@ -8,7 +8,7 @@ import ops
 from pydantic import ByteSize, Field, StringConstraints
 
 import mosquitto
-from iot_charm.config import CharmConfig
+from iot_charm.config import CharmConfig, load_config
 from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.databag import first_unit
 from iot_charm.interfaces.mqtt import MqttNode
@@ -109,6 +109,30 @@ class Nodes:
                 else:
                     wanted[request.node] = RelatedNode(relation, unit, request.node)
         return cls(tuple(wanted.values()), tuple(problems))
+
+
+@dataclass(frozen=True)
+class State:
+    """What the charm knows at one event."""
+
+    config: GatewayConfig
+    broker: Broker | None
+    nodes: Nodes
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase, departing: ops.Unit | None = None) -> Self:
+        """Read options and relations.
+
+        Args:
+            charm: whose.
+            departing: a remote unit that is leaving, and wants nothing any more.
+
+        Raises:
+            InvalidConfigError: an option has a value that it can't have.
+            InvalidDatabagError: RabbitMQ answered something that the interface does not allow.
+        """
+        config = load_config(charm, GatewayConfig)
+        return cls(config, Broker.from_charm(charm), Nodes.from_charm(charm, departing))
 
 
 def describe_nodes(count: int, relay: Mapping[str, Any]) -> str:

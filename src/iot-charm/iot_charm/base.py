@@ -28,6 +28,8 @@ class ReconcilingCharm(ops.CharmBase, Generic[StateT]):
         super().__init__(framework)
         self.problem = ""
         """What an operator must mend, found while reconciling."""
+        self.departing: ops.Unit | None = None
+        """The remote unit that leaves its relation with this event; nothing is owed to it any more."""
         progress.listen(self._show)
         self.follow(
             self.on.install, self.on.start, self.on.config_changed, self.on.upgrade_charm, self.on.update_status
@@ -91,7 +93,9 @@ class ReconcilingCharm(ops.CharmBase, Generic[StateT]):
         """Return the relations of an endpoint that are not being broken just now."""
         return [relation for relation in self.model.relations[endpoint] if relation.active]
 
-    def _on_change(self, _: ops.EventBase) -> None:
+    def _on_change(self, event: ops.EventBase) -> None:
+        if isinstance(event, ops.RelationDepartedEvent):
+            self.departing = event.departing_unit
         self.reconcile()
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:

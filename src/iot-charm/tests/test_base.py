@@ -78,6 +78,17 @@ def test_whatever_happens_to_a_relation_reconciles(context: testing.Context[Lamp
     assert asked == "yes"
 
 
+def test_who_departs_is_known(context: testing.Context[LampCharm]):
+    power = testing.Relation("power", remote_app_name="plant", remote_units_data={0: {}, 1: {}})
+    with context(
+        context.on.relation_departed(power, remote_unit=1, departing_unit=1), testing.State(relations={power})
+    ) as manager:
+        assert manager.charm.departing is None
+        manager.run()
+        assert manager.charm.departing is not None
+        assert manager.charm.departing.name == "plant/1"
+
+
 def test_a_unit_that_is_as_it_should_be_shows_no_change(context: testing.Context[LampCharm]):
     power = testing.Relation("power", remote_units_data={0: {}})
     active = testing.State(relations={power}, unit_status=testing.ActiveStatus("10 W"))
