@@ -88,6 +88,13 @@ class RelayIntake(Intake):
             committer.then(lambda _: self.probes.stored(NODE, None))
 
     @property
+    def refusal(self) -> str | None:
+        """Why no telemetry is stored now; None while all is well."""
+        if self.telemetry.refusal is None and self.waiting_bytes > HIGH_WATER:
+            return "the disk does not keep up"
+        return self.telemetry.refusal
+
+    @property
     def waiting_bytes(self) -> int:
         """Payload bytes that are in memory only."""
         return self.telemetry.waiting_bytes + self.dead_letters.waiting_bytes

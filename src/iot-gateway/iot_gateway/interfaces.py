@@ -60,6 +60,14 @@ class Source(Protocol):
 class Intake(Protocol):
     """What a listener hands payloads to. Called in the event loop; never blocks, never raises."""
 
+    @property
+    def refusal(self) -> str | None:
+        """Why no telemetry is stored now, in words for a node or an operator; None while all is well.
+
+        For transports that can tell a sender to come back later: what is offered all the same waits in memory.
+        """
+        ...
+
     def offer(
         self, source: Source, node: str, topic: str, payload: bytes, token: Any, decode: Decode | None = None
     ) -> bool:

@@ -154,10 +154,13 @@ def test_listeners_pause_while_too_much_waits(monkeypatch: pytest.MonkeyPatch):
         for _ in range(4):
             setup.offer(GOOD)
         assert setup.source.reading
+        assert setup.intake.refusal is None
         setup.offer(GOOD)
         assert not setup.source.reading
+        assert setup.intake.refusal == "the disk does not keep up"
         await setup.commit()
         assert setup.source.reading
+        assert setup.intake.refusal is None
 
     run(test)
 
