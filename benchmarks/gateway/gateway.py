@@ -110,6 +110,7 @@ class Gateway:
     def flood_without_uplink(self) -> dict[str, Any]:
         """Flood it while RabbitMQ is away for the whole run; return how its memory went, in MB."""
         rig, seconds = self.rig, self._options.seconds
+        before = rig.relay.status()["confirmed"]
         self.rabbitmq.stop()
         rig.wait_for(lambda status: not status["uplink"]["connected"], "the uplink away")
         processes.forget_peak(rig.relay)
@@ -132,7 +133,7 @@ class Gateway:
             "rss_peak_mb": round(processes.peak_mb(rig.relay), 1),
         }
         self.rabbitmq.start()
-        rig.wait_for(lambda status: status["confirmed"] >= sent["sent"], "all readings confirmed", timeout=180)
+        rig.wait_for(lambda status: status["confirmed"] >= before + sent["sent"], "all readings confirmed", timeout=180)
         return {**figures, **self.count(sent["sent"])}
 
     def hold(self) -> dict[str, Any]:

@@ -31,8 +31,10 @@ class MqttRabbitMq(RabbitMq):
         return super().ready() and answers(self.mqtt_port)
 
 
-def flood(daemons: dict[str, Daemon], port: int, rabbitmq: RabbitMq, publishers: int, seconds: float) -> dict[str, Any]:
-    """Flood a peer whose readings end in :data:`QUEUE`, one message a reading; return its figures."""
+def flood(
+    daemons: dict[str, Daemon], port: int, rabbitmq: RabbitMq, publishers: int, seconds: float, *, lines: bool = False
+) -> dict[str, Any]:
+    """Flood a peer whose readings end in :data:`QUEUE`, one a message or one a line; return its figures."""
     before = {name: processes.cpu(daemon) for name, daemon in daemons.items()}
     process, results = load.start(load.flood, load.Target(port, publishers, seconds, window=100))
     sent = results.get(timeout=seconds + 120)
@@ -46,7 +48,7 @@ def flood(daemons: dict[str, Daemon], port: int, rabbitmq: RabbitMq, publishers:
             connection.close()
 
     last, quiet = -1, time.monotonic()
-    while (now := arrived()) < sent["sent"] and time.monotonic() < quiet + 10:
+    while (now := arrived()) < sent["sent"] and time.monotonic() < quiet + 5:
         if now != last:
             last, quiet = now, time.monotonic()
         time.sleep(0.5)
@@ -56,8 +58,19 @@ def flood(daemons: dict[str, Daemon], port: int, rabbitmq: RabbitMq, publishers:
         **{f"{name}_cpu_us_per_reading": round(used[name], 2) for name in used},
         "total_cpu_us_per_reading": round(sum(used.values()), 2),
         "sent": sent["sent"],
-        "in_broker": now,
+        "in_broker": _lines(rabbitmq) if lines else now,
     }
+
+
+def _lines(rabbitmq: RabbitMq) -> int:
+    """Take all messages off the queue and count their lines."""
+    found = 0
+    connection = rabbitmq.connect()
+    channel = connection.channel()
+    while (message := channel.basic_get(QUEUE, auto_ack=True))[0] is not None:
+        found += message[2].count(b"\n")
+    connection.close()
+    return found
 
 
 def _declare(rabbitmq: RabbitMq, exchange: str, key: str) -> None:
@@ -159,7 +172,7 @@ def telegraf(directory: Path, rabbitmq: RabbitMq, publishers: int, seconds: floa
     try:
         wait_until(lambda: "Connected" in peer.log.read_text(), 20, "a connected Telegraf")
         daemons = {"telegraf": peer, "mosquitto": mosquitto, "rabbitmq": rabbitmq}
-        figures = flood(daemons, mosquitto.port, rabbitmq, publishers, seconds)
+        figures = flood(daemons, mosquitto.port, rabbitmq, publishers, seconds, lines=True)
         return {**figures, "rss_mb": round(processes.peak_mb(peer), 1)}
     finally:
         peer.stop()
