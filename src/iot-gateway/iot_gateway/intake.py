@@ -57,6 +57,15 @@ class RelayIntake(Intake):
             source.pause()
         return committer is self.telemetry
 
+    def bury(self, source: Source, topic: str, payload: bytes, reason: str, token: Any) -> None:
+        """Keep a payload as a dead letter; see :class:`~iot_gateway.interfaces.Intake`."""
+        self.received += 1
+        self.malformed += 1
+        if token is not None:
+            token = source.refused(token, reason)
+        line = DeadLetter(reason, topic, time.time(), payload[:MAX_KEPT]).to_line()
+        self.dead_letters.add([line], len(payload), source, token)
+
     def _lines(self, node: str, topic: str, payload: bytes, now: float, decode: Decode | None) -> list[bytes]:
         if not node:
             raise MalformedPayloadError("the topic names no node")

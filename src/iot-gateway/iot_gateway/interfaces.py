@@ -88,6 +88,18 @@ class Intake(Protocol):
         """
         ...
 
+    def bury(self, source: Source, topic: str, payload: bytes, reason: str, token: Any) -> None:
+        """Keep a payload that is no reading, and not meant to be one, as a dead letter.
+
+        Args:
+            source: as in :meth:`offer`.
+            topic: where it arrived.
+            payload: as it came.
+            reason: why nothing can be done with it.
+            token: as in :meth:`offer`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Core:

@@ -63,6 +63,8 @@ class Broker:
         self.properties = b"\x22\x00\x0a\x13\xff\xff\x21\x00\x14"
         self.ended = 0
         self.mute = False
+        self.puback: int | None = None
+        """The reason code with which it acknowledges what is published at QoS 1; None for not at all."""
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, self.path)
@@ -92,6 +94,9 @@ class Broker:
                         writer.write(wire.packet(0x20, body))
                     else:
                         self.packets.append(data[begin:end])
+                        if kind == 3 and data[begin] & 2 and self.puback is not None:
+                            at = start + 2 + int.from_bytes(data[start : start + 2], "big")
+                            writer.write(b"\x40\x03" + data[at : at + 2] + bytes((self.puback,)))
                         if kind == 8:
                             writer.write(wire.packet(0x90, data[start : start + 2] + (b"\0" * (level == 5)) + b"\x01"))
         except ConnectionError:
@@ -114,6 +119,7 @@ class NotingIntake:
     def __init__(self) -> None:
         self.offered: list[tuple[Source, str, str, bytes, Any]] = []
         self.automatic = True
+        self.buried: list[tuple[str, bytes, str]] = []
 
     def offer(self, source: Source, node: str, topic: str, payload: bytes, token: Any) -> bool:
         good = not payload.startswith(b"bad")
@@ -123,6 +129,11 @@ class NotingIntake:
         if self.automatic and token is not None:
             asyncio.get_running_loop().call_soon(source.acknowledge, [token])
         return good
+
+    def bury(self, source: Source, topic: str, payload: bytes, reason: str, token: Any) -> None:
+        self.buried.append((topic, payload, reason))
+        if token is not None:
+            source.acknowledge([source.refused(token, reason)])
 
     def acknowledge(self) -> None:
         for source, *_, token in self.offered:

@@ -14,10 +14,17 @@ from iot_gateway.desk.book import Book
 from iot_gateway.desk.command import Command, CommandFilter, CommandRequest, NodeReport, State, Step
 from iot_gateway.desk.courier import Courier, NotReachedError, RefusedError
 from iot_gateway.desk.desk import Desk
-from iot_gateway.desk.errors import CommandConflictError, CommandError, DeskFullError, UnknownCommandError
+from iot_gateway.desk.errors import (
+    BookError,
+    CommandConflictError,
+    CommandError,
+    DeskFullError,
+    UnknownCommandError,
+)
 
 __all__ = [
     "Book",
+    "BookError",
     "Command",
     "CommandConflictError",
     "CommandError",

@@ -13,7 +13,13 @@ from typing import Any, Protocol, TypeVar
 from iot_gateway.desk.book import Book
 from iot_gateway.desk.command import Command, CommandRequest, State, Step
 from iot_gateway.desk.courier import Courier, NotReachedError, RefusedError
-from iot_gateway.desk.errors import CommandConflictError, CommandError, DeskFullError, UnknownCommandError
+from iot_gateway.desk.errors import (
+    BookError,
+    CommandConflictError,
+    CommandError,
+    DeskFullError,
+    UnknownCommandError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -301,7 +307,7 @@ class Desk:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
         except sqlite3.Error as error:
-            raise CommandError(f"the book of commands does not work: {error}") from error
+            raise BookError(f"the book of commands does not work: {error}") from error
 
     def status(self) -> dict[str, Any]:
         """Return how many commands are in each state, how many are under way, and what is wrong."""

@@ -14,12 +14,21 @@ WRITE_HIGH = 256 * 1024
 class Client(Protocol):
     """Whom the broker speaks to through the backend."""
 
+    @property
+    def watching(self) -> bool:
+        """Whether it is told of answers to its SUBSCRIBEs."""
+        ...
+
     def on_answer(self, answer: Connack) -> None:
         """The broker answered the CONNECT."""
         ...
 
     def from_broker(self, data: bytes) -> None:
         """Whole packets for the client."""
+        ...
+
+    def on_subscribed(self, answer: Reader) -> None:
+        """The broker answered a SUBSCRIBE that is watched for; the answer has been passed on."""
         ...
 
     def on_backend_full(self, full: bool) -> None:
@@ -71,16 +80,25 @@ class Backend(asyncio.Protocol):
         except ProtocolError:
             self._lose()
             return
-        if not packets or self._client is None:
+        client = self._client
+        if not packets or client is None:
             return
-        if not self._pings:
-            self._client.from_broker(data[packets[0].begin : packets[-1].end])
+        if not self._pings and not client.watching:
+            client.from_broker(data[packets[0].begin : packets[-1].end])
             return
-        for begin, _, end in packets:
-            if self._pings and data[begin] >> 4 == codes.PINGRESP:
+        for begin, start, end in packets:
+            kind = data[begin] >> 4
+            if self._client is not client:
+                return
+            if self._pings and kind == codes.PINGRESP:
                 self._pings -= 1
-            else:
-                self._client.from_broker(data[begin:end])
+                continue
+            client.from_broker(data[begin:end])
+            if kind == codes.SUBACK and client.watching:
+                try:
+                    client.on_subscribed(Reader(data, start, end))
+                except ProtocolError:
+                    self._lose()
 
     def ping(self) -> None:
         """Tell the broker that the client is there; the answer is not passed on.

@@ -25,6 +25,7 @@ class Reason(IntEnum):
     """Reason codes of MQTT 5 that the listener gives."""
 
     NORMAL = 0x00
+    NO_SUBSCRIBERS = 0x10
     UNSPECIFIED = 0x80
     MALFORMED = 0x81
     PROTOCOL_ERROR = 0x82

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from enum import Enum, IntFlag
 from typing import Any, Final
 
-from iot_gateway.listeners.mqtt import codes, connecting, publishing, tls
+from iot_gateway.desk import CommandError
+from iot_gateway.interfaces import Source
+from iot_gateway.listeners.mqtt import codes, connecting, publishing, subscribing, tls
 from iot_gateway.listeners.mqtt import properties as props
 from iot_gateway.listeners.mqtt.backend import Backend
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.connecting import Connack, Connect
+from iot_gateway.listeners.mqtt.courier import matches
 from iot_gateway.listeners.mqtt.exactly_once import Token
 from iot_gateway.listeners.mqtt.hub import PROTOCOL, Hub
 from iot_gateway.listeners.mqtt.wire import Framer, Packet, ProtocolError, Reader, packet
@@ -36,6 +39,7 @@ PING_BROKER_SECONDS: Final = 6 * 3600.0
 TOPICS_KEPT: Final = 64
 _FORBIDDEN: Final = "-"
 _PASSED: Final = ""
+_REPORT: Final = "?"
 _PINGRESP: Final = b"\xd0\x00"
 _TO_BROKER: Final = frozenset(
     (codes.PUBACK, codes.PUBREC, codes.PUBREL, codes.PUBCOMP, codes.SUBSCRIBE, codes.UNSUBSCRIBE)
@@ -99,6 +103,8 @@ class NodeConnection(asyncio.Protocol):
         "_queued",
         "_reason",
         "_stuck_since",
+        "_subscribing",
+        "_takes",
         "_topics",
         "_transport",
         "_v5",
@@ -133,6 +139,10 @@ class NodeConnection(asyncio.Protocol):
         """What introduces the client to the broker, as long as it may have to be."""
         self._queued: list[bytes] = []
         """What waits for the broker's answer to that."""
+        self._takes: set[str] = set()
+        """Topic filters that cover the node's commands."""
+        self._subscribing: dict[bytes, list[str]] = {}
+        """Of each SUBSCRIBE under way the filters; empty in the place of those that do not."""
 
     # The transport
 
@@ -199,10 +209,14 @@ class NodeConnection(asyncio.Protocol):
         self._deferred = None
         hub = self._hub
         hub.connections.discard(self)
+        if self.node:
+            hub.nodes.presence.left(self.node, PROTOCOL)
         if hub.sessions.get(self._key) is self:
             del hub.sessions[self._key]
         if self._opening is not None:
             self._opening.cancel()
+        if self.node:
+            hub.commands.leaves(self.node, self)
         self._drop_backend()
 
     def _pause(self, why: _Pause, paused: bool) -> None:
@@ -250,6 +264,7 @@ class NodeConnection(asyncio.Protocol):
         self._phase = _Phase.OPENING
         self._connect = connect
         self.node = node.name
+        hub.nodes.presence.arrived(node.name, PROTOCOL)
         # Under the node's name: no node can take over the session of another, or guess that it is there.
         self._key = f"{node.name}:{client_id}"
         self._prefix = f"{hub.options.topic_prefix}/{node.name}"
@@ -264,10 +279,11 @@ class NodeConnection(asyncio.Protocol):
             AdmissionError: there is none.
         """
         transport = self._transport
-        certified = tls.common_name(transport.get_extra_info("peercert")) if transport else None
+        common_name = tls.common_name(transport.get_extra_info("peercert")) if transport else None
         nodes = self._hub.nodes
-        if certified is None:
+        if common_name is None:
             return nodes.admit(PROTOCOL, connect.username or "", self._address(), connect.password or b"")
+        certified = nodes.certified(common_name)
         if connect.username not in (None, "", certified):
             raise NotAllowedError(f"{connect.username!r} shows the certificate of {certified!r}")
         return nodes.admit(PROTOCOL, certified, self._address())
@@ -369,6 +385,9 @@ class NodeConnection(asyncio.Protocol):
         self._patience = 1.5 * connect.keepalive
         self._phase = _Phase.OPEN
         self.write(answer.encode(connect.level))
+        if answer.session_present:
+            # It may have subscribed to its commands before; the broker knows.
+            hub.commands.takes(self.node, self)
         self._pause(_Pause.INTAKE, hub.paused)
         self._pause(_Pause.OPENING, False)
         deferred, self._deferred = self._deferred, None
@@ -393,6 +412,8 @@ class NodeConnection(asyncio.Protocol):
             self._pass_on(data[begin:end])
         elif name is _FORBIDDEN:
             self._forbid(first, identifier)
+        elif name is _REPORT:
+            self._report(first, payload, identifier)
         elif first & publishing.EXACTLY_ONCE:
             self._publish_once(name, payload, identifier)
         else:
@@ -417,6 +438,29 @@ class NodeConnection(asyncio.Protocol):
         if hub.intake.offer(hub.exactly_once, self.node, name, payload, token) and hub.options.last_values:
             hub.values.note(name, payload)
 
+    def _report(self, first: int, payload: bytes, identifier: bytes) -> None:
+        """Take what the node says of a command; it is acknowledged once it is in the desk's book."""
+        hub = self._hub
+        hub.counters.reports += 1
+        source: Source = self
+        token: Any = None
+        if first & publishing.EXACTLY_ONCE:
+            if not hub.exactly_once.begins(self._key, identifier):
+                return
+            source, token = hub.exactly_once, Token(self._key, identifier, self._v5)
+            self._in_flight += 1
+        elif identifier:
+            token = publishing.PUBACK + identifier
+            self._in_flight += 1
+            if self._in_flight > hub.options.receive_maximum:
+                self._too_many()
+        elif hub.commands.hearing > hub.options.receive_maximum:
+            return  # QoS 0 promises nothing
+        try:
+            hub.commands.hear(self.node, payload, lambda: None if token is None else source.acknowledge([token]))
+        except CommandError as error:
+            hub.intake.bury(source, f"{hub.options.commands_prefix}/{self.node}/state", payload, str(error), token)
+
     def _too_many(self) -> None:
         if self._v5:
             raise ProtocolError("more messages than it may have unacknowledged", Reason.RECEIVE_MAXIMUM)
@@ -435,17 +479,30 @@ class NodeConnection(asyncio.Protocol):
             raise ProtocolError(f"topic alias {alias} means nothing yet", Reason.PROTOCOL_ERROR) from None
 
     def _classify(self, topic: bytes) -> str:
-        """Return a telemetry topic of this node as text; another mark for all others."""
+        """Return a telemetry topic of this node as text; another mark for all others.
+
+        On the topics of commands a node may say what becomes of its own, and give none.
+        """
         name = publishing.topic_name(topic)
         prefix = self._prefix
         if name == prefix or name.startswith(prefix + "/"):
             found = name
+        elif name == f"{self._commands}/state":
+            found = _REPORT
         else:
-            found = _FORBIDDEN if name.startswith(self._hub.options.topic_prefix + "/") else _PASSED
+            options = self._hub.options
+            found = (
+                _FORBIDDEN if name.startswith((f"{options.topic_prefix}/", f"{options.commands_prefix}/")) else _PASSED
+            )
         if len(self._topics) >= TOPICS_KEPT:
             self._topics.clear()
         self._topics[topic] = found
         return found
+
+    @property
+    def _commands(self) -> str:
+        """The topic of the node's commands."""
+        return f"{self._hub.options.commands_prefix}/{self.node}"
 
     def _forbid(self, first: int, identifier: bytes) -> None:
         """Refuse a message on another node's topic; MQTT 3.1.1 has no way to say so (section 3.3.5)."""
@@ -461,6 +518,10 @@ class NodeConnection(asyncio.Protocol):
         elif kind == codes.PUBREL and self._hub.exactly_once.holds(self._key, data[start : start + 2]):
             self._hub.exactly_once.release(self._key, data[start : start + 2])
         elif kind in _TO_BROKER:
+            if kind == codes.SUBSCRIBE:
+                self._subscribe(Reader(data, start, end))
+            elif kind == codes.UNSUBSCRIBE:
+                self._unsubscribe(Reader(data, start, end))
             self._pass_on(data[begin:end])
         elif kind == codes.DISCONNECT:
             if self._backend is not None:
@@ -468,6 +529,35 @@ class NodeConnection(asyncio.Protocol):
             self.end(None)
         else:
             raise ProtocolError(f"a packet of type {kind} from a client", Reason.PROTOCOL_ERROR)
+
+    def _subscribe(self, reader: Reader) -> None:
+        identifier, filters = subscribing.filters(reader, self._v5, options=True)
+        topic = self._commands
+        found = [each if matches(each, topic) else "" for each in filters]
+        if any(found):
+            self._subscribing[identifier] = found
+
+    def _unsubscribe(self, reader: Reader) -> None:
+        _, filters = subscribing.filters(reader, self._v5, options=False)
+        topic = self._commands
+        if any(matches(each, topic) for each in filters):
+            self._takes.difference_update(filters)
+            if not self._takes:
+                self._hub.commands.leaves(self.node, self)
+
+    @property
+    def watching(self) -> bool:
+        """Whether the broker has been asked for a subscription to commands."""
+        return bool(self._subscribing)
+
+    def on_subscribed(self, answer: Reader) -> None:
+        """The broker has answered a SUBSCRIBE, and the client has the answer."""
+        identifier, granted = subscribing.granted(answer, self._v5)
+        filters = self._subscribing.pop(identifier, [])
+        takes = {each for each, is_granted in zip(filters, granted, strict=False) if each and is_granted}
+        if takes and self._phase is _Phase.OPEN:
+            self._takes |= takes
+            self._hub.commands.takes(self.node, self)
 
     def _pass_on(self, data: bytes) -> None:
         self._hub.counters.passed += 1

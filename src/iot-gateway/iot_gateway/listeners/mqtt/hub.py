@@ -1,5 +1,6 @@
 """What the connections of the listener share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +39,31 @@ class Connection(Protocol):
         ...
 
 
+class Commands(Protocol):
+    """Whom the connections tell of commands."""
+
+    def takes(self, node: str, connection: object) -> None:
+        """A connection of a node takes commands from now on."""
+        ...
+
+    def leaves(self, node: str, connection: object) -> None:
+        """A connection takes no more commands."""
+        ...
+
+    def hear(self, node: str, payload: bytes, done: Callable[[], None]) -> None:
+        """Take what a node says of a command; ``done`` is called once that is on disk.
+
+        Raises:
+            CommandError: it is nothing that a node may say.
+        """
+        ...
+
+    @property
+    def hearing(self) -> int:
+        """How much of what was said is not on disk yet."""
+        ...
+
+
 @dataclass(slots=True)
 class Counters:
     """Figures since the start."""
@@ -51,12 +77,17 @@ class Counters:
     timed_out: int = 0
     forbidden: int = 0
     """Messages on a telemetry topic of another node."""
+    reports: int = 0
+    """What nodes said of commands."""
     passed: int = 0
     """Packets passed on to the site's broker."""
 
 
 class Hub:
     """What the connections share."""
+
+    commands: Commands
+    """Set before the first connection."""
 
     def __init__(self, options: MqttOptions, intake: Intake, nodes: Nodes, ledger: Ledger):
         self.options = options

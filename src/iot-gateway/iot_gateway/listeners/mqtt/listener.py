@@ -15,6 +15,7 @@ from iot_gateway.errors import ConfigError
 from iot_gateway.listeners.mqtt import tls
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.connection import NodeConnection
+from iot_gateway.listeners.mqtt.courier import MqttCourier
 from iot_gateway.listeners.mqtt.hub import Hub
 from iot_gateway.listeners.mqtt.ledger import Ledger
 from iot_gateway.listeners.mqtt.options import MqttOptions
@@ -37,6 +38,9 @@ class MqttListener(interfaces.Listener):
         self.options = options
         self._hub = Hub(options, core.intake, core.nodes, Ledger(core.state / "mqtt" / "ledger"))
         self._site = SiteLink(self._hub)
+        self._courier = MqttCourier(core.desk, self._site, options.commands_prefix)
+        self._hub.commands = self._courier
+        self._site.on_connected = self._courier.returned
         self._core = core
         self._error: str | None = None
         self._sockets: list[tuple[socket.socket, bool]] = []
@@ -46,17 +50,20 @@ class MqttListener(interfaces.Listener):
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        end_watch: Callable[[], None] = lambda: None  # noqa: E731
+        ends: list[Callable[[], None]] = []
         try:
             self._hub.max_files = _allow_files(self.options.max_clients)
             await self._until_open()
-            end_watch = self._core.nodes.on_change(self._end_connections)
+            ends.append(self._core.nodes.on_change(self._end_connections))
+            ends.append(self._core.desk.attach(self._courier))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hub.ledger.run())
                 tasks.create_task(self._site.run())
                 tasks.create_task(self._check())
         finally:
-            end_watch()
+            for end in ends:
+                end()
+            self._courier.close()
             await self._close()
 
     async def _until_open(self) -> None:
@@ -112,7 +119,7 @@ class MqttListener(interfaces.Listener):
 
     def configure(self, options: MqttOptions) -> bool:
         """Follow new bounds and certificates; other addresses, ports or topics need another listener."""
-        fixed = ("addresses", "port", "broker", "broker_user", "topic_prefix")
+        fixed = ("addresses", "port", "broker", "broker_user", "topic_prefix", "commands_prefix")
         if any(getattr(options, name) != getattr(self.options, name) for name in fixed):
             return False
         if (options.tls.port if options.tls else None) != (self.options.tls.port if self.options.tls else None):
@@ -168,6 +175,7 @@ class MqttListener(interfaces.Listener):
             "broken": counters.broken,
             "timed_out": counters.timed_out,
             "forbidden": counters.forbidden,
+            "reports": counters.reports,
             "passed": counters.passed,
             "last_values_left_out": hub.values.left_out,
         }

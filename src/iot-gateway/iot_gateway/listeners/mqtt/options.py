@@ -1,8 +1,9 @@
 """The settings of the MQTT listener."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from iot_gateway.interfaces import Options
 from iot_gateway.listeners.mqtt.tls import TlsOptions
@@ -22,6 +23,8 @@ class MqttOptions(Options):
     """The relay's own name there; no node can have it."""
     topic_prefix: str = Field(default="telemetry", pattern=r"^[^+#\s/]+(/[^+#\s/]+)*$")
     """A node's readings come on ``<topic_prefix>/<node>`` and below."""
+    commands_prefix: str = Field(default="commands", pattern=r"^[^+#\s/]+(/[^+#\s/]+)*$")
+    """A node's commands come on ``<commands_prefix>/<node>``, and what it says of them on ``.../state``."""
     max_clients: int = Field(default=10_000, ge=1, le=1_000_000)
     max_packet_bytes: int = Field(default=2**20, ge=1024, le=16 * 2**20)
     receive_maximum: int = Field(default=1000, ge=1, le=65535)
@@ -30,3 +33,10 @@ class MqttOptions(Options):
     """Seconds that a client has to introduce itself, and the broker to answer."""
     last_values: bool = True
     """Whether the broker gets each topic's last value, retained."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        telemetry, commands = f"{self.topic_prefix}/", f"{self.commands_prefix}/"
+        if telemetry.startswith(commands) or commands.startswith(telemetry):
+            raise ValueError("topic_prefix and commands_prefix must not lie within each other")
+        return self

@@ -6,6 +6,7 @@ from typing import Any, Final
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.wire import ProtocolError, Reader, variable
 
+MESSAGE_EXPIRY: Final = 0x02
 SESSION_EXPIRY: Final = 0x11
 ASSIGNED_CLIENT_ID: Final = 0x12
 SERVER_KEEPALIVE: Final = 0x13
@@ -19,7 +20,7 @@ SUBSCRIPTION_ID: Final = 0x0B
 
 _ONE: Final = (0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A)
 _TWO: Final = (SERVER_KEEPALIVE, RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM, TOPIC_ALIAS)
-_FOUR: Final = (0x02, SESSION_EXPIRY, 0x18, MAXIMUM_PACKET_SIZE)
+_FOUR: Final = (MESSAGE_EXPIRY, SESSION_EXPIRY, 0x18, MAXIMUM_PACKET_SIZE)
 _BINARY: Final = (0x09, 0x16)
 _STRING: Final = (0x03, 0x08, ASSIGNED_CLIENT_ID, AUTHENTICATION_METHOD, 0x1A, 0x1C, 0x1F)
 _SKIP: Final[dict[int, Callable[[Reader], Any]]] = {

@@ -1,5 +1,6 @@
 """PUBLISH (section 3.3), and the acknowledgements of it (sections 3.4 to 3.7)."""
 
+import struct
 from typing import NamedTuple
 
 from iot_gateway.listeners.mqtt import properties
@@ -76,6 +77,12 @@ def topic_name(topic: bytes) -> str:
 def retained(topic: str, payload: bytes) -> bytes:
     """Return a PUBLISH of MQTT 5 at QoS 0 that the broker keeps as the topic's last value."""
     return packet(0x31, binary(topic.encode()) + b"\0" + payload)
+
+
+def lasting(topic: str, payload: bytes, identifier: int, seconds: float) -> bytes:
+    """Return a PUBLISH of MQTT 5 at QoS 1 that the broker forgets after so many seconds."""
+    expiry = properties.write([(properties.MESSAGE_EXPIRY, struct.pack(">I", min(int(seconds), 0xFFFFFFFF)))])
+    return packet(0x32, binary(topic.encode()) + struct.pack(">H", identifier) + expiry + payload)
 
 
 def negative(acknowledgement: bytes, identifier: bytes, reason: Reason) -> bytes:

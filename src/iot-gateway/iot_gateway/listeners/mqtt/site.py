@@ -1,13 +1,13 @@
 """The relay's own connection to the site's broker.
 
-It carries each topic's last value there, and takes from there what reaches telemetry topics without passing the
-listener: the wills of nodes, and what an operator's own clients of the broker publish.
+It carries commands and each topic's last value there, and takes from there what reaches telemetry topics without
+passing the listener: the wills of nodes, and what an operator's own clients of the broker publish.
 """
 
 import asyncio
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from iot_gateway.backoff import Backoff
@@ -25,6 +25,8 @@ FLUSH_SECONDS: Final = 1.0
 FLUSH_TOPICS: Final = 5_000
 """So many topics at most at a time: it bounds what last values can cost."""
 PING_SECONDS: Final = 30.0
+MOST_UNACKNOWLEDGED: Final = 100
+"""Commands that the broker may have on their way; what it allows, if that is less."""
 _PINGREQ: Final = b"\xc0\x00"
 _SUBSCRIPTION: Final = 0x01 | 0x04 | 0x20
 """QoS 1; not what this connection publishes itself; no retained messages (section 3.8.3.1)."""
@@ -46,6 +48,9 @@ class SiteConnection(asyncio.Protocol):
         self._framer = Framer(MAX_REMAINING)
         self._transport: asyncio.Transport | None = None
         self._full = False
+        self._room = asyncio.Semaphore(0)
+        self._identifier = 0
+        self._unacknowledged: dict[bytes, asyncio.Future[int]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Introduce ourselves, with a session that outlives the connection: a will may be published meanwhile."""
@@ -78,6 +83,8 @@ class SiteConnection(asyncio.Protocol):
             answer = connecting.read_answer(reader, codes.V5)
             if answer.code:
                 raise BrokerError(f"the broker refuses the relay: code {answer.code:#x}")
+            maximum = props.number(answer.properties, props.RECEIVE_MAXIMUM) or 0xFFFF
+            self._room = asyncio.Semaphore(min(maximum, MOST_UNACKNOWLEDGED))
             body = b"\x00\x01\x00" + string(self._hub.options.topic_prefix + "/#") + bytes((_SUBSCRIPTION,))
             self.write(packet(codes.SUBSCRIBE << 4 | 2, body))
         elif kind == codes.SUBACK:
@@ -85,6 +92,10 @@ class SiteConnection(asyncio.Protocol):
                 raise BrokerError(f"the broker refuses the subscription to {self._hub.options.topic_prefix}/#")
             if not self.subscribed.done():
                 self.subscribed.set_result(None)
+        elif kind == codes.PUBACK:
+            waiting = self._unacknowledged.pop(reader.take(2), None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(reader.byte() if reader.left else Reason.NORMAL)
         elif kind == codes.DISCONNECT:
             raise BrokerError("the broker ended the connection")
         elif kind != codes.PINGRESP:
@@ -105,6 +116,21 @@ class SiteConnection(asyncio.Protocol):
         """Send to the broker."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    async def publish(self, topic: str, payload: bytes, seconds: float) -> int:
+        """Publish at QoS 1; see :class:`iot_gateway.listeners.mqtt.courier.SiteBroker`."""
+        async with self._room:
+            if self.closed.done():
+                raise ConnectionError(self.closed.result())
+            # 1 is the subscription's.
+            self._identifier = self._identifier % 0xFFFE + 2
+            identifier = struct.pack(">H", self._identifier)
+            waiting = self._unacknowledged[identifier] = asyncio.get_running_loop().create_future()
+            try:
+                self.write(publishing.lasting(topic, payload, self._identifier, seconds))
+                return await waiting
+            finally:
+                self._unacknowledged.pop(identifier, None)
 
     def flush(self) -> None:
         """Send last values, unless the broker does not keep up with them."""
@@ -156,6 +182,9 @@ class SiteConnection(asyncio.Protocol):
         self._transport = None
         if not self.closed.done():
             self.closed.set_result(str(exc) if exc else "the broker closed the connection")
+        for waiting in self._unacknowledged.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError(self.closed.result()))
 
     def close(self) -> None:
         """Leave in order; the session stays."""
@@ -170,6 +199,7 @@ class SiteLink:
     def __init__(self, hub: Hub):
         self.connected = False
         self.error: str | None = None
+        self.on_connected: Callable[[], None] = lambda: None
         self._hub = hub
         self._connection: SiteConnection | None = None
 
@@ -202,6 +232,7 @@ class SiteLink:
             logger.info("connected to the site's broker at %s", options.broker)
             self.connected, self.error = True, None
             self._connection = connection
+            self.on_connected()
             if self._hub.quiet:
                 connection.quiesce()
             backoff.reset()
@@ -229,6 +260,12 @@ class SiteLink:
                     connection.fail(f"the broker was silent for {now - connection.heard:.0f} s")
                 connection.write(_PINGREQ)
                 pinged, due = now, now + PING_SECONDS
+
+    async def publish(self, topic: str, payload: bytes, seconds: float) -> int:
+        """Publish at QoS 1; see :class:`iot_gateway.listeners.mqtt.courier.SiteBroker`."""
+        if self._connection is None:
+            raise ConnectionError("the site's broker is out of reach")
+        return await self._connection.publish(topic, payload, seconds)
 
     def quiesce(self) -> None:
         """Take no more payloads from the broker; what it delivers after this stays its own to deliver again."""
