@@ -222,6 +222,7 @@ class Relay:
             "send-command": self._send_command,
             "list-commands": self._list_commands,
             "cancel-command": self._cancel_command,
+            "node-states": self._node_states,
         }
 
     async def _send_command(self, request: dict[str, Any]) -> Any:
@@ -238,6 +239,9 @@ class Relay:
     async def _cancel_command(self, request: dict[str, Any]) -> Any:
         command = await self._desk.cancel(str(request.get("id", "")), str(request.get("reason", "")))
         return command.as_dict()
+
+    async def _node_states(self, _: dict[str, Any]) -> Any:
+        return self._nodes.states()
 
     def status(self) -> dict[str, Any]:
         """Return how the relay stands; documented in docs/reference/gateway.md."""

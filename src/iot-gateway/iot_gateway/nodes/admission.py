@@ -11,7 +11,8 @@ from typing import Any
 from iot_gateway.nodes import credentials, file
 from iot_gateway.nodes.errors import NotAllowedError, TooManyAttemptsError, UnknownNodeError, WrongCredentialError
 from iot_gateway.nodes.inbox import Inbox
-from iot_gateway.nodes.node import Node
+from iot_gateway.nodes.node import CERTIFICATE_NAME, Node
+from iot_gateway.nodes.presence import Presence
 from iot_gateway.nodes.throttle import Throttle
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Nodes:
     def __init__(self, nodes: Mapping[str, Node] | None = None):
         self.inbox = Inbox()
         self.throttle = Throttle()
+        self.presence = Presence()
         self.refused = 0
         """Attempts that were not let in, since the start."""
         self._nodes = dict(nodes or {})
@@ -64,6 +66,11 @@ class Nodes:
             owners = {node.keys[kind]: node for node in self._nodes.values() if kind in node.keys}
             self._owners[kind] = owners
         return owners.get(key)
+
+    def certified(self, common_name: str) -> str:
+        """Return the name of the node whose verified certificate has this common name."""
+        owner = self.by_key(CERTIFICATE_NAME, common_name)
+        return owner.name if owner else common_name
 
     def verify(self, name: str, secret: bytes) -> bool:
         """Tell whether ``secret`` is that node's; False for a node that has none, or that is not known."""
@@ -109,6 +116,7 @@ class Nodes:
         if not node.may_use(protocol):
             self._fail(address)
             raise NotAllowedError(f"node {name} {f'may not use {protocol}' if node.enabled else 'is disabled'}")
+        self.presence.seen(name, protocol, address)
         return node
 
     def _fail(self, address: str) -> None:
@@ -136,6 +144,7 @@ class Nodes:
             self._proven.pop(name, None)
         for name in nodes:
             self.inbox.forget(name)
+        self.presence.keep(set(nodes))
         if changed:
             for call in list(self._listeners):
                 call(changed)
@@ -147,6 +156,10 @@ class Nodes:
             ConfigError: the file can't be used; the former nodes stay.
         """
         self.replace(file.read(path) if path else {})
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return of each node what is known of its coming and going; see :meth:`Presence.of`."""
+        return {name: self.presence.of(name) for name in self._nodes}
 
     def status(self) -> dict[str, Any]:
         """Return how many there are, how many attempts were refused, and the inbox."""

@@ -3,7 +3,7 @@
 ::
 
     {"nodes": {"kitchen": {"credential": "$7$101$...", "enabled": true, "protocols": ["mqtt"],
-                           "keys": {"coap-psk": "..."}}}}
+                           "keys": {"oscore-secret": "..."}}}}
 
 All fields of a node may be left out.
 """
@@ -54,12 +54,26 @@ def read(path: Path) -> dict[str, Node]:
         ConfigError: the file can't be read, or is not what is expected; the text holds no secret.
     """
     try:
-        found = _File.model_validate_json(path.read_bytes())
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def parse(content: bytes | str, where: str) -> dict[str, Node]:
+    """Read the nodes of a file's content.
+
+    Args:
+        content: of the file.
+        where: it is from, for messages.
+
+    Raises:
+        ConfigError: it is not what is expected; the text holds no secret.
+    """
+    try:
+        found = _File.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise ConfigError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+        raise ConfigError(f"{where}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
     return {
         name: Node(name, entry.credential, entry.enabled, entry.protocols, entry.keys or Node("").keys)
         for name, entry in found.nodes.items()

@@ -7,6 +7,9 @@ from types import MappingProxyType
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 """A node's name: one level of a topic, one word of a routing key, the first part of a SenML name."""
 
+CERTIFICATE_NAME = "certificate-name"
+"""Among a node's keys: the common name of its certificates, where that is not the node's name."""
+
 _NO_KEYS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -23,7 +26,7 @@ class Node:
     """The protocols that it may use, by the listeners' names (``mqtt``, ``coap``, ...); None for all."""
     keys: Mapping[str, str] = field(default_factory=lambda: _NO_KEYS)
     """What a protocol needs beside, or in place of, a hashed secret, under a name that the protocol's listener
-    defines: ``coap-psk`` (hexadecimal), ``zeromq-public-key`` (Z85), ..."""
+    defines: ``oscore-secret`` (hexadecimal), ``zeromq-public-key`` (Z85), ..."""
 
     def may_use(self, protocol: str) -> bool:
         """Tell whether the node is let in by this protocol at all."""

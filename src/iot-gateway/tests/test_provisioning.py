@@ -1,0 +1,102 @@
+"""What nodes are given, and what is known of their coming and going."""
+
+import time
+
+import pytest
+import zmq
+
+from iot_gateway.nodes import Node, Nodes, WrongCredentialError, file
+from iot_gateway.nodes.presence import Presence
+from iot_gateway.nodes.provisioning import Given, ProvisioningError, provision, rotate
+
+
+def test_a_password_is_shown_and_its_hash_kept():
+    made = provision("kitchen", ["password"], Given())
+    assert made.node.protocols == {"mqtt"}
+    assert made.shown["username"] == "kitchen"
+    assert made.shown["password"] not in file.text([made.node])
+    nodes = Nodes({"kitchen": made.node})
+    assert nodes.admit("mqtt", "kitchen", "10.0.0.9", made.shown["password"].encode()) == made.node
+
+
+def test_a_key_pair_is_made_or_the_public_key_taken():
+    made = provision("kitchen", ["curve"], Given())
+    assert zmq.curve_public(made.shown["secret-key"].encode()).decode() == made.shown["public-key"]
+    assert made.node.keys == {"zeromq-public-key": made.shown["public-key"]}
+    assert made.node.credential == ""
+    taken = provision("cellar", ["curve"], Given(public_key=made.shown["public-key"]))
+    assert "secret-key" not in taken.shown
+    assert taken.node.keys == made.node.keys
+
+
+def test_a_certificate_s_common_name_may_be_another():
+    made = provision("kitchen", ["certificate"], Given(common_name="kitchen.example"))
+    nodes = Nodes({"kitchen": made.node, "cellar": provision("cellar", ["certificate"], Given()).node})
+    assert nodes.certified("kitchen.example") == "kitchen"
+    assert nodes.certified("cellar") == "cellar"
+    assert nodes.certified("nobody") == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "given", "protocols", "reason"),
+    [
+        ("a b", ["password"], Given(), [], r"name='a b'"),
+        ("a", [], Given(), [], "credentials='': one or more of password, certificate, curve"),
+        ("a", ["password", "password"], Given(), [], "each once"),
+        ("a", ["token"], Given(), [], "credentials='token'"),
+        ("a", ["password"], Given(), ["smtp"], "protocols='smtp': must be of mqtt, coap"),
+        ("a", ["curve"], Given(), ["mqtt"], "credentials of kind curve are for zeromq"),
+        ("a", ["password"], Given(public_key="x"), [], "does not name curve"),
+        ("a", ["password"], Given(common_name="x"), [], "does not name certificate"),
+        ("a", ["certificate"], Given(common_name="x" * 65), [], "at most 64"),
+        ("a", ["curve"], Given(public_key="x"), [], "no CURVE key"),
+        ("a", ["curve"], Given(public_key="ä" * 40), [], "no CURVE key"),
+        ("a", ["curve"], Given(public_key="0" * 35), [], "no CURVE key"),
+    ],
+)
+def test_what_can_not_be_is_told(name: str, kinds: list[str], given: Given, protocols: list[str], reason: str):
+    with pytest.raises(ProvisioningError, match=reason):
+        provision(name, kinds, given, protocols)
+
+
+def test_rotation_keeps_all_but_the_credentials():
+    first = provision("kitchen", ["password", "curve"], Given(), ["mqtt", "zeromq", "coap"])
+    node = Node("kitchen", first.node.credential, enabled=False, protocols=first.node.protocols, keys=first.node.keys)
+    second = rotate(node, Given())
+    assert (second.node.enabled, second.node.protocols) == (False, first.node.protocols)
+    assert second.shown.keys() == first.shown.keys()
+    assert not {*second.shown.values()} & {first.shown["password"], first.shown["secret-key"]}
+    with pytest.raises(ProvisioningError, match="its authority issues another"):
+        rotate(Node("cellar"), Given())
+    with pytest.raises(ProvisioningError, match="no credentials of kind curve"):
+        rotate(Node("cellar", node.credential), Given(public_key="x"))
+
+
+def test_presence():
+    presence = Presence()
+    before = time.time()
+    presence.seen("a", "mqtt", "10.0.0.9")
+    presence.arrived("a", "mqtt")
+    presence.arrived("a", "mqtt")
+    presence.left("a", "mqtt")
+    assert presence.of("a")["connected"] == ["mqtt"]
+    presence.left("a", "mqtt")
+    assert presence.of("a")["connected"] == []
+    assert presence.of("a")["last_seen"] >= round(before, 3)
+    assert (presence.of("a")["protocol"], presence.of("a")["address"]) == ("mqtt", "10.0.0.9")
+    assert presence.of("b") == {"connected": [], "last_seen": 0.0, "protocol": "", "address": ""}
+    presence.keep(set())
+    presence.left("a", "mqtt")
+    assert presence.of("a")["address"] == ""
+
+
+def test_the_nodes_tell_who_came():
+    made = provision("kitchen", ["password"], Given())
+    nodes = Nodes({"kitchen": made.node})
+    with pytest.raises(WrongCredentialError):
+        nodes.admit("mqtt", "kitchen", "10.0.0.9", b"wrong")
+    assert nodes.states()["kitchen"]["address"] == ""
+    nodes.admit("mqtt", "kitchen", "10.0.0.9", made.shown["password"].encode())
+    assert nodes.states()["kitchen"]["address"] == "10.0.0.9"
+    nodes.replace({})
+    assert nodes.states() == {}
