@@ -26,7 +26,15 @@ class Node:
     """The protocols that it may use, by the listeners' names (``mqtt``, ``coap``, ...); None for all."""
     keys: Mapping[str, str] = field(default_factory=lambda: _NO_KEYS)
     """What a protocol needs beside, or in place of, a hashed secret, under a name that the protocol's listener
-    defines: ``oscore-secret`` (hexadecimal), ``zeromq-public-key`` (Z85), ..."""
+    defines:
+
+    - ``zeromq-public-key``: the node's CURVE key, in Z85;
+    - ``oscore-id``, ``oscore-secret``, ``oscore-salt``: for CoAP and LwM2M, in hexadecimal, the node's sender ID (at most
+      7 bytes, no other node's and not the gateway's own), the master secret (at least 16 bytes) and the master salt
+      (may be left out); :func:`iot_gateway.listeners.coap.security.make_keys` makes them. OSCORE needs the secret
+      itself, so it can't be hashed. Keys that were used on another machine, or before its state was lost, may not be
+      used again.
+    """
 
     def may_use(self, protocol: str) -> bool:
         """Tell whether the node is let in by this protocol at all."""

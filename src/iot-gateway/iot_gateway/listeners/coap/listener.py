@@ -1,0 +1,107 @@
+"""The CoAP listener."""
+
+# pyright: reportUnknownMemberType=false
+# aiocoap is only partly typed.
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiocoap.transports.oscore import TransportOSCORE
+
+from iot_gateway import interfaces
+from iot_gateway.backoff import Backoff
+from iot_gateway.listeners.coap.endpoint import Endpoint
+from iot_gateway.listeners.coap.options import CoapOptions
+from iot_gateway.listeners.coap.security import Contexts
+from iot_gateway.listeners.coap.site import Site
+from iot_gateway.listeners.coap.storing import Storing
+from iot_gateway.listeners.coap.telemetry import Gate, ShortWay
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 0.1
+
+
+class CoapListener(interfaces.Listener):
+    """Takes telemetry by CoAP, secured by OSCORE."""
+
+    Options = CoapOptions
+
+    def __init__(self, options: CoapOptions, core: interfaces.Core):
+        self.options = options
+        self._core = core
+        self._error: str | None = None
+        self._storing = Storing(core.intake, options.store_seconds, options.retry_seconds)
+        self._gate = Gate(options, core.nodes, self._storing)
+        self._contexts = Contexts(core.nodes, bytes.fromhex(options.gateway_id), core.state / "coap")
+        self._short = ShortWay(self._gate)
+        self._endpoint = Endpoint(self._short)
+        self._short.endpoint = self._endpoint
+        self._site = Site(self._gate)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        await self._until_open()
+        end_watch = self._core.nodes.on_change(self._contexts.forget)
+        try:
+            await self._check()
+        finally:
+            end_watch()
+            await self._endpoint.close()
+            self._contexts.close()
+
+    async def _until_open(self) -> None:
+        backoff = Backoff(longest=5.0)
+        # Imported when it is needed: it is most of what CoAP takes of the memory.
+        from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
+
+        site = OscoreSiteWrapper(self._site, self._contexts)
+        while True:
+            try:
+                self._contexts.open()
+                self._endpoint.open(self.options.addresses, self.options.port, site, self._contexts)
+            except (OSError, ValueError) as error:
+                self._error = str(error)
+                delay = backoff.next()
+                logger.error("CoAP can't listen, again in %.1f s: %s", delay, error)
+                await asyncio.sleep(delay)
+            else:
+                break
+        self._error = None
+        context = self._endpoint.context
+        context.request_interfaces.insert(0, TransportOSCORE(context, context))
+        for port in self._endpoint.ports:
+            logger.info("CoAP at %s", port.local)
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            self._storing.check()
+            self._endpoint.messages.recent.age()
+
+    def configure(self, options: CoapOptions) -> bool:
+        """Follow new bounds; other addresses, ports or identifiers need another listener."""
+        fixed = ("addresses", "port", "gateway_id", "lwm2m")
+        if any(getattr(options, name) != getattr(self.options, name) for name in fixed):
+            return False
+        self.options = self._gate.options = options
+        self._storing.seconds, self._storing.retry = options.store_seconds, options.retry_seconds
+        return True
+
+    def quiesce(self) -> None:
+        """Read no more; requests that were taken are still answered."""
+        self._endpoint.quiesce()
+
+    def status(self) -> dict[str, Any]:
+        """Return ``connected`` (it listens), ``error``, and its figures."""
+        counters = self._gate.counters
+        return {
+            "connected": bool(self._endpoint.ports),
+            "error": self._error,
+            "requests": counters.requests,
+            "refused": counters.refused,
+            "unavailable": self._storing.unavailable,
+            "malformed": self._endpoint.malformed,
+            "contexts": len(self._contexts),
+        }

@@ -1,0 +1,156 @@
+"""Telemetry: POST to ``/telemetry`` and below."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from iot_gateway.interfaces import Decode
+from iot_gateway.listeners.coap import recent, wire
+from iot_gateway.listeners.coap.address import Address
+from iot_gateway.listeners.coap.endpoint import Endpoint
+from iot_gateway.listeners.coap.options import CoapOptions
+from iot_gateway.listeners.coap.security import SECRET
+from iot_gateway.listeners.coap.storing import Pending, Storing
+from iot_gateway.nodes import AdmissionError, Nodes
+from iot_telemetry import senml, senml_cbor
+
+PROTOCOL: Final = "coap"
+PATH: Final = "telemetry"
+
+TEXT, JSON, SENML_JSON, SENML_CBOR = 0, 50, 110, 112
+DECODERS: Final[dict[int | None, Decode | None]] = {
+    None: None,
+    TEXT: None,
+    JSON: None,
+    SENML_JSON: senml.decode,
+    SENML_CBOR: senml_cbor.decode,
+}
+"""By content format; None for what the configuration says of the topic."""
+
+
+class RefusedError(Exception):
+    """A request is not taken."""
+
+    def __init__(self, code: int, diagnostic: str = ""):
+        super().__init__(diagnostic)
+        self.code = code
+        self.diagnostic = diagnostic
+
+
+@dataclass(slots=True)
+class Counters:
+    """Figures since the start."""
+
+    requests: int = 0
+    """Telemetry that was taken, whether it could be read or not."""
+    refused: int = 0
+    """Requests that were not let in, or could not be taken as they were."""
+
+
+class Gate:
+    """Who speaks, and what of it is taken."""
+
+    def __init__(self, options: CoapOptions, nodes: Nodes, storing: Storing):
+        self.options = options
+        self.counters = Counters()
+        self.storing = storing
+        self.nodes = nodes
+
+    def plain_node(self, protocol: str, name: str | None, address: Address) -> str:
+        """Return the node that names itself, unprotected.
+
+        Raises:
+            RefusedError: that is not allowed, or it may not.
+        """
+        if not self.options.allow_plain:
+            raise RefusedError(wire.UNAUTHORIZED, "OSCORE is required")
+        if not name:
+            raise RefusedError(wire.UNAUTHORIZED, "no node is named")
+        known = self.nodes.lookup(name)
+        if known is not None and SECRET in known.keys:
+            # Or whoever knows its name could speak for it.
+            raise RefusedError(wire.UNAUTHORIZED, "OSCORE is required of this node")
+        return self.admit(protocol, name, address)
+
+    def admit(self, protocol: str, name: str, address: Address) -> str:
+        """Let a node in.
+
+        Raises:
+            RefusedError: it may not.
+        """
+        try:
+            return self.nodes.admit(protocol, name, str(address.peer[0])).name
+        except AdmissionError as error:
+            raise RefusedError(wire.UNAUTHORIZED) from error
+
+    def offer(self, node: str, path: list[str], content_format: int | None, payload: bytes, pending: Pending) -> None:
+        """Take a payload.
+
+        Args:
+            node: that sent it.
+            path: where it was sent to, behind ``/telemetry``.
+            content_format: of the payload.
+            payload: as it came.
+            pending: the request.
+
+        Raises:
+            RefusedError: it can't be taken.
+        """
+        if content_format not in DECODERS:
+            raise RefusedError(wire.UNSUPPORTED_FORMAT, "SenML in JSON (110) or CBOR (112), JSON or text is expected")
+        if len(payload) > self.options.max_payload:
+            raise RefusedError(wire.TOO_LARGE, f"at most {self.options.max_payload} bytes are taken")
+        self.counters.requests += 1
+        topic = "/".join((node, *path)) if path else node
+        self.storing.offer(node, topic, payload, DECODERS[content_format], pending)
+
+
+class _Quick(Pending):
+    """A request that took the short way."""
+
+    __slots__ = ("_address", "_endpoint", "_request")
+
+    def __init__(self, endpoint: Endpoint, address: Address, request: wire.Request):
+        super().__init__()
+        self._endpoint, self._address, self._request = endpoint, address, request
+
+    def reply(self, code: int, diagnostic: str = "", max_age: int | None = None) -> None:
+        """Send the answer, and remember its code."""
+        endpoint, address, request = self._endpoint, self._address, self._request
+        endpoint.messages.recent.answer(recent.key(address.peer, request.identifier), code)
+        endpoint.answer(address, request, code, diagnostic, max_age)
+
+
+class ShortWay:
+    """Takes plain telemetry that came in one datagram, without what else CoAP can do."""
+
+    def __init__(self, gate: Gate):
+        self._gate = gate
+        self.endpoint: Endpoint
+
+    def __call__(self, address: Address, request: wire.Request) -> bool:
+        """Take a request, if it is that simple."""
+        path: list[str] = []
+        name: str | None = None
+        content_format: int | None = None
+        for number, value in request.options:
+            if number == wire.URI_PATH:
+                path.append(value.decode(errors="replace"))
+            elif number == wire.CONTENT_FORMAT:
+                content_format = int.from_bytes(value, "big")
+            elif number == wire.URI_QUERY:
+                if value.startswith(b"node="):
+                    name = value[5:].decode(errors="replace")
+            elif number not in (wire.URI_HOST, wire.URI_PORT):
+                return False
+        if not path or path[0] != PATH:
+            return False
+        gate, endpoint = self._gate, self.endpoint
+        endpoint.messages.recent.put(recent.key(address.peer, request.identifier), recent.UNANSWERED)
+        pending = _Quick(endpoint, address, request)
+        try:
+            node = gate.plain_node(PROTOCOL, name, address)
+            gate.offer(node, path[1:], content_format, request.payload, pending)
+        except RefusedError as refusal:
+            gate.counters.refused += 1
+            pending.reply(refusal.code, refusal.diagnostic)
+        return True
