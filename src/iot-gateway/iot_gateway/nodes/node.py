@@ -29,9 +29,9 @@ class Node:
     defines:
 
     - ``zeromq-public-key``: the node's CURVE key, in Z85;
-    - ``oscore-id``, ``oscore-secret``, ``oscore-salt``: for CoAP and LwM2M, in hexadecimal, the node's sender ID (at most
-      7 bytes, no other node's and not the gateway's own), the master secret (at least 16 bytes) and the master salt
-      (may be left out); :func:`iot_gateway.listeners.coap.security.make_keys` makes them. OSCORE needs the secret
+    - ``oscore-id``, ``oscore-secret``, ``oscore-salt``: for CoAP and LwM2M, in hexadecimal, the node's sender ID (at
+      most 7 bytes, no other node's and not the gateway's own), the master secret (at least 16 bytes) and the master
+      salt (may be left out); :func:`iot_gateway.listeners.coap.security.make_keys` makes them. OSCORE needs the secret
       itself, so it can't be hashed. Keys that were used on another machine, or before its state was lost, may not be
       used again.
     """
