@@ -111,10 +111,20 @@ class UnitAgent(threading.Thread):
                 self._run_hook(begun)
             case "task" if decision.task is not None:
                 tasks.run_task(self._model, self.unit, decision.task)
+            case "detach":
+                self._detach_untold()
             case "bury":
                 removal.bury(self._model, self.unit)
             case _:
                 pass
+
+    def _detach_untold(self) -> None:
+        """Let storage go that was added and taken away before the unit was told of it."""
+        model = self._model
+        with model.store.write():
+            told = snapshot.local_state(model.unit(self.unit)).storage
+            for storage_id in storage.lost_untold(model, self.unit, told):
+                storage.detached(model, storage_id)
 
     def _begin(self, event: Event, attempts: int) -> "_Begun | None":
         """Note that a hook begins, and let the unit into its relations if it is told of one; inside `write`."""

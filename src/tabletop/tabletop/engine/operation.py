@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tabletop.engine import lifecycle, secrets, snapshot, subordinates
+from tabletop.engine import lifecycle, secrets, snapshot, storage, subordinates
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
 
@@ -35,9 +35,9 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do next: run a hook or a task, bury the unit, or wait (until a time, if given)."""
+    """What to do next: run a hook or a task, let storage go, bury the unit, or wait (until a time, if given)."""
 
-    what: Literal["hook", "task", "bury", "wait"]
+    what: Literal["hook", "task", "detach", "bury", "wait"]
     event: Event | None = None
     task: int | None = None
     attempts: int = 0
@@ -68,6 +68,8 @@ def decide(model: Model, unit: Any) -> Decision:
         return Decision("wait", until=operation.retry_at)
     if task is not None:
         return Decision("task", task=task)
+    if storage.lost_untold(model, unit["name"], local.storage):
+        return Decision("detach")
     remote = snapshot.remote_state(model, unit)
     event = lifecycle.detaching_event(local, remote) or lifecycle.next_event(local, remote)
     if event is not None:

@@ -147,6 +147,14 @@ def detached(model: Model, storage_id: str) -> None:
         _forget(model, storage_id)
 
 
+def lost_untold(model: Model, unit: str, told: Sequence[str]) -> list[str]:
+    """Return what a unit is to lose of its storage without having been told that it had it (`told` is what it was).
+
+    Juju's uniter runs no hook for it (`storage/resolver.go`, `maybeShortCircuitRemoval`).
+    """
+    return [row["id"] for row in _of(model, unit) if row["life"] != "alive" and row["id"] not in told]
+
+
 def detach_all(model: Model, unit: str) -> None:
     """Take what is left of its storage from a unit that goes; inside `write`."""
     for row in _of(model, unit):

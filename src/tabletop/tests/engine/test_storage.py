@@ -163,6 +163,43 @@ def test_an_operator_adds_detaches_and_removes(world: World) -> None:
         world.controller.remove_storage("m", ["logs/2"])
 
 
+def test_storage_that_is_taken_away_before_the_unit_was_told_of_it_goes_without_a_hook(world: World) -> None:
+    world.behave("box-0", "update-status", f"until [ -e {world.directory}/go ]; do sleep 0.01; done")
+    world.deploy("hoarder", "box")
+    world.settle()
+    world.clear()
+    world.controller.model_config("m", {"update-status-hook-interval": "100ms"})
+    world.until(lambda: world.all_events() == ["box/0 update-status"])
+    world.controller.model_config("m", {"update-status-hook-interval": "5m"})
+    assert world.controller.add_storage("m", "box/0", {"logs": "2"}) == ["logs/2", "logs/3"]
+    world.controller.detach_storage("m", ["logs/2"])
+    world.controller.remove_storage("m", ["logs/3"], force=True)
+    (world.directory / "go").touch()
+    world.until(lambda: storage(world)["logs/2"]["status"]["current"] == "detached", "logs/2 being detached")
+    world.settle()
+    assert world.all_events() == ["box/0 update-status"]
+    assert sorted(storage(world)) == ["data/0", "logs/1", "logs/2"]
+    world.controller.attach_storage("m", "box/0", ["logs/2"])
+    world.settle()
+    assert world.events("box/0")[1:] == ["logs-storage-attached"]
+
+
+def test_storage_that_is_taken_away_while_storage_attached_fails_is_detached_once_that_has_succeeded(
+    world: World,
+) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    world.clear()
+    world.behave("box-0", "logs-storage-attached", f"[ -e {world.directory}/go ]")
+    world.controller.add_storage("m", "box/0", {"logs": "1"})
+    world.until(lambda: world.units()["box/0"]["workload-status"]["current"] == "error")
+    world.controller.detach_storage("m", ["logs/2"])
+    (world.directory / "go").touch()
+    world.settle_well()
+    assert world.events("box/0")[-2:] == ["logs-storage-attached", "logs-storage-detaching"]
+    assert storage(world)["logs/2"]["status"]["current"] == "detached"
+
+
 def test_a_unit_removed_by_force_leaves_its_storage(world: World) -> None:
     world.deploy("hoarder", "box")
     world.settle()
