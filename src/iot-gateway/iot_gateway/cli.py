@@ -1,4 +1,4 @@
-"""Command line: ``iot-gateway run | check-config | status``."""
+"""Command line: ``iot-gateway run | check-config | status``, and the commands to nodes."""
 
 import argparse
 import asyncio
@@ -6,12 +6,14 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from iot_gateway import config as configuration
-from iot_gateway import memory, status
+from iot_gateway import control, memory, status
 from iot_gateway.config import RelayConfig
+from iot_gateway.desk import State, read_value
 from iot_gateway.errors import GatewayError
 from iot_gateway.relay import Relay
 
@@ -33,15 +35,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="iot-gateway", description="Relays readings from nodes to the chain.")
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
+        command.set_defaults(command=function)
+        return command
+
     for name, function, text in (
         ("run", run, "relay until SIGTERM; SIGHUP reloads the configuration"),
         ("check-config", check_config, "tell whether the configuration can be used"),
         ("status", show_status, "print the status of the running relay as JSON"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
-        command.set_defaults(command=function)
+        add(name, function, text)
+    _add_commands(add)
     return parser
+
+
+def _add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    send = add("send-command", send_command, "give a node a command; the running relay sees to it")
+    send.add_argument("node")
+    send.add_argument("target", help="the actuator's name at the node, such as light, or the path of an LwM2M resource")
+    send.add_argument(
+        "value", nargs="?", help='60: a number; on, off, true, false; "60", with quotes in it, and all else: a text'
+    )
+    send.add_argument("--ttl", type=float, help="seconds that it is worth delivering; default: an hour")
+    send.add_argument("--id", help="the command's identifier, under which it is given once; default: a new one")
+    found = add("list-commands", list_commands, "list commands, the newest first, with all that became of them")
+    found.add_argument("--node", default="", help="only those to this node")
+    found.add_argument("--state", default="", choices=[str(state) for state in State], help="only those in this state")
+    found.add_argument("--limit", type=int, default=100, help="at most so many; default: %(default)s")
+    cancel = add("cancel-command", cancel_command, "take a command back; what the node has already is not undone")
+    cancel.add_argument("id")
+    cancel.add_argument("--reason", default="")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,4 +109,28 @@ def show_status(options: argparse.Namespace) -> int:
     """Print the running relay's status."""
     config = configuration.load(options.config)
     print(json.dumps(status.ask(config.status_socket), indent=2))
+    return 0
+
+
+def send_command(options: argparse.Namespace) -> int:
+    """Give a node a command, and print it."""
+    given = {"ttl": options.ttl, "id": options.id}
+    request = {key: value for key, value in given.items() if value is not None}
+    value = None if options.value is None else read_value(options.value)
+    return _ask(options, "send-command", node=options.node, target=options.target, value=value, origin="cli", **request)
+
+
+def list_commands(options: argparse.Namespace) -> int:
+    """Print commands."""
+    return _ask(options, "list-commands", node=options.node, state=options.state, limit=options.limit)
+
+
+def cancel_command(options: argparse.Namespace) -> int:
+    """Take a command back, and print it."""
+    return _ask(options, "cancel-command", id=options.id, reason=options.reason)
+
+
+def _ask(options: argparse.Namespace, what: str, **fields: Any) -> int:
+    config = configuration.load(options.config)
+    print(json.dumps(control.ask(config.control_socket, {"do": what, **fields}), indent=2))
     return 0

@@ -255,8 +255,25 @@ class Sender(ABC):
         """Send without waiting; ``done`` is called once, later, with what became of it. Only while ``ready``."""
 
 
+class CommandMessage(NamedTuple):
+    """A message of the chain that asks for a command."""
+
+    body: bytes
+    """A :class:`iot_gateway.desk.CommandRequest` in JSON."""
+    identifier: str
+    """The message's own, for a command that is given none; may be empty."""
+    given: float | None
+    """When it was given, seconds since the epoch, if the message says so."""
+    where: str
+    """Where it came, for the list of commands and for dead letters."""
+
+
+TakeCommand = Callable[[CommandMessage, Callable[[], None]], None]
+"""Takes a message; the call that is handed over is made once the command is on disk, or a dead letter."""
+
+
 class Uplink(ABC):
-    """Carries lanes to the analytics chain."""
+    """Carries lanes to the analytics chain, and may bring commands from it."""
 
     Options: ClassVar[type[Options]]
 
@@ -265,6 +282,9 @@ class Uplink(ABC):
         """Make the uplink with one sender a lane; nothing is opened yet."""
 
     senders: dict[str, Sender]
+
+    def on_command(self, take: TakeCommand) -> None:  # noqa: B027 - an uplink may bring none
+        """Hand commands that the chain sends to ``take``; called before :meth:`run`. By default there are none."""
 
     @abstractmethod
     async def run(self) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 from iot_gateway import config as configuration
 from iot_gateway import control, registry, status
 from iot_gateway.command_lines import CommandLines
+from iot_gateway.command_requests import CommandRequests
 from iot_gateway.config import RelayConfig
-from iot_gateway.desk import Book, CommandFilter, CommandRequest, Desk
-from iot_gateway.errors import ConfigError, RequestRefusedError
+from iot_gateway.desk import Book, Desk
+from iot_gateway.errors import ConfigError
 from iot_gateway.forwarder import Forwarder
 from iot_gateway.intake import RelayIntake
 from iot_gateway.interfaces import Core, Listener, Outbox, Uplink
@@ -55,6 +56,7 @@ class Relay:
         self._intake.plain = _plain_topics(config)
         self._command_lines = CommandLines(self._intake.telemetry, config.site, config.gateway)
         self._desk = Desk(book, self._command_lines)
+        self._requests = CommandRequests(self._desk, self._nodes, self._intake)
         self._uplink = self._make_uplink(config)
         self._forwarders = {lane: self._make_forwarder(lane) for lane in LANES}
         self._intake.telemetry.on_commit = self._forwarders[TELEMETRY].wake
@@ -69,7 +71,9 @@ class Relay:
 
     def _make_uplink(self, config: RelayConfig) -> Uplink:
         plugin = registry.uplink(config.uplink.plugin or "amqp")
-        return plugin(config.uplink_options(), config.gateway, LANES)
+        made = plugin(config.uplink_options(), config.gateway, LANES)
+        made.on_command(self._requests.take)
+        return made
 
     def _make_forwarder(self, lane: str) -> Forwarder:
         outbox = self._outboxes[lane]
@@ -109,6 +113,7 @@ class Relay:
                     self._start(f"forward {lane}", self._forwarders[lane].run())
                 await self._until_stopped()
                 await self._leave()
+                self._requests.close()
                 await self._cancel("commands")
         finally:
             await self._cancel(*self._tasks)
@@ -218,27 +223,7 @@ class Relay:
                 self._start(f"listener {name}", self._listeners[name].run())
 
     def _handlers(self) -> dict[str, control.Handler]:
-        return {
-            "send-command": self._send_command,
-            "list-commands": self._list_commands,
-            "cancel-command": self._cancel_command,
-            "node-states": self._node_states,
-        }
-
-    async def _send_command(self, request: dict[str, Any]) -> Any:
-        command = CommandRequest.from_fields(request)
-        if self._nodes.lookup(command.node) is None:
-            raise RequestRefusedError(f"node={command.node!r}: no node is called so")
-        return (await self._desk.submit(command)).as_dict()
-
-    async def _list_commands(self, request: dict[str, Any]) -> Any:
-        wanted = CommandFilter.from_fields(request)
-        found = await self._desk.latest(node=wanted.node, state=wanted.state, limit=wanted.limit)
-        return [command.as_dict() for command in found]
-
-    async def _cancel_command(self, request: dict[str, Any]) -> Any:
-        command = await self._desk.cancel(str(request.get("id", "")), str(request.get("reason", "")))
-        return command.as_dict()
+        return {**self._requests.handlers(), "node-states": self._node_states}
 
     async def _node_states(self, _: dict[str, Any]) -> Any:
         return self._nodes.states()
@@ -263,7 +248,7 @@ class Relay:
             "outbox": outboxes,
             "forwarders": {lane: forwarder.status() for lane, forwarder in self._forwarders.items()},
             "nodes": self._nodes.status(),
-            "commands": self._desk.status(),
+            "commands": {**self._desk.status(), **self._requests.status()},
             "uplink": self._uplink.status(),
             "probes": intake.probes.states(self._outboxes[TELEMETRY].head),
         }

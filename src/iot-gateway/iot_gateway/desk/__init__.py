@@ -21,6 +21,7 @@ from iot_gateway.desk.errors import (
     DeskFullError,
     UnknownCommandError,
 )
+from iot_gateway.desk.values import read_value
 
 __all__ = [
     "Book",
@@ -39,4 +40,5 @@ __all__ = [
     "State",
     "Step",
     "UnknownCommandError",
+    "read_value",
 ]

@@ -104,6 +104,8 @@ class CommandRequest(_Given):
     value: _Value = None
     ttl: float = Field(default=DEFAULT_TTL, gt=0, le=MOST_TTL)
     """Seconds."""
+    given: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """When it was given, seconds since the epoch, from when ``ttl`` counts; without it, from when it is taken."""
     origin: str = Field(default="", max_length=256)
     """Who gave it, for whoever reads the list."""
 
@@ -159,7 +161,7 @@ class Command:
             request.target,
             request.value,
             now,
-            now + request.ttl,
+            now + request.ttl if request.given is None else min(now, request.given) + request.ttl,
             request.origin,
             (Step(now, State.QUEUED),),
         )

@@ -20,7 +20,8 @@ from pydantic import Field, SecretStr
 
 from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
-from iot_gateway.interfaces import Done, Envelope, Outcome
+from iot_gateway.interfaces import Done, Envelope, Outcome, TakeCommand
+from iot_gateway.uplinks.amqp_commands import AmqpCommands
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class AmqpOptions(interfaces.Options):
         default_factory=lambda: {"telemetry": "iot.telemetry", "dead-letters": "iot.dead-letters"}
     )
     """The exchange of each lane."""
+    commands_queue: str = Field(default="", max_length=255)
+    """The queue that brings this gateway's commands; none if empty. It must be there: the relay declares nothing."""
     heartbeat: int = Field(default=30, ge=5, le=600)
     """Seconds; a dead link is noticed after two of them."""
     connect_timeout: float = Field(default=10, gt=0, le=120)
@@ -151,9 +154,15 @@ class AmqpUplink(interfaces.Uplink):
         self._gateway = gateway
         self._lanes = {lane: AmqpSender(lane, options.exchanges[lane]) for lane in lanes}
         self.senders = dict(self._lanes)
+        self._commands: AmqpCommands | None = None
         self._connected = False
         self._blocked = False
         self._error: str | None = None
+
+    def on_command(self, take: TakeCommand) -> None:
+        """Consume the queue of commands, if there is one."""
+        if self._options.commands_queue:
+            self._commands = AmqpCommands(self._options.commands_queue, take)
 
     async def run(self) -> None:
         """Connect, serve, and connect again."""
@@ -192,11 +201,15 @@ class AmqpUplink(interfaces.Uplink):
                 backoff.reset()
                 for sender in self._lanes.values():
                     sender.open(connection)
+                if self._commands is not None:
+                    self._commands.open(connection)
             return await closed
         finally:
             self._connected = self._blocked = False
             for sender in self._lanes.values():
                 sender.lose()
+            if self._commands is not None:
+                self._commands.lose()
             if not connection.is_closed and not connection.is_closing:
                 try:
                     connection.close()
@@ -227,12 +240,13 @@ class AmqpUplink(interfaces.Uplink):
         logger.info("the broker takes messages again")
 
     def status(self) -> dict[str, Any]:
-        """Return ``connected``, ``error``, ``blocked``."""
+        """Return ``connected``, ``error``, ``blocked``, and ``commands``: of their queue, or None."""
         errors = [sender.error for sender in self._lanes.values() if sender.error]
         return {
             "connected": self._connected,
             "blocked": self._blocked,
             "error": self._error or (errors[0] if errors else None),
+            "commands": self._commands.status() if self._commands is not None else None,
         }
 
 
