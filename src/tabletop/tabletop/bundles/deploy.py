@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from tabletop.bundles.check import Application, Plan, Relation
 from tabletop.bundles.endpoints import End
 from tabletop.bundles.placement import Placement
+from tabletop.bundles.planned import Application, Plan, Relation
 from tabletop.errors import TabletopError
 from tabletop.status import section
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tabletop.bundles.check import Plan, examine
+from tabletop.bundles.check import examine
+from tabletop.bundles.planned import Plan
 from tabletop.bundles.problems import Problems
 from tabletop.bundles.source import RawBundle, read
 from tabletop.lint.findings import Findings

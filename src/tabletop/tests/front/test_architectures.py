@@ -127,10 +127,21 @@ def test_a_bundle_s_charms_are_packed_for_their_machines(run, daemon, folder):
     names = {asked["app"]: Path(asked["charm"]).name for asked in daemon.asked("deploy")}
     assert names == {"near": "mine.charm", "far": f"mine_{OTHER}.charm"}
     assert err.count("NOTICE") == 1
-    applications["far"]["constraints"] = "arch=s390x"
-    (folder.parent / "bundle.yaml").write_text(yaml.safe_dump({"applications": applications}))
+    applications["far"] = {"charm": "./mine", "num_units": 1, "to": "0"}
+    machines = {"machines": {"0": {"constraints": f"arch={OTHER}"}}}
+    daemon.answers["add_machine"] = {"machines": ["7"]}
+    daemon.calls.clear()
+    (folder.parent / "bundle.yaml").write_text(yaml.safe_dump({"applications": applications, **machines}))
     status, _, err = run("deploy", "-m", "m", folder.parent / "bundle.yaml")
-    assert (status, len(daemon.asked("deploy"))) == (1, 2)
+    assert status == 0, err
+    far = next(asked for asked in daemon.asked("deploy") if asked["app"] == "far")
+    assert (Path(far["charm"]).name, far["constraints"], far["to"]) == (f"mine_{OTHER}.charm", {"arch": OTHER}, ["7"])
+    assert daemon.asked("add_machine")[0]["constraints"] == {"arch": OTHER}
+    daemon.calls.clear()
+    applications["far"]["constraints"] = "arch=s390x"
+    (folder.parent / "bundle.yaml").write_text(yaml.safe_dump({"applications": applications, "machines": {"0": None}}))
+    status, _, err = run("deploy", "-m", "m", folder.parent / "bundle.yaml")
+    assert (status, daemon.asked("deploy")) == (1, [])
     assert err.endswith("ERROR arch=s390x: machines are amd64 or arm64\n")
 
 

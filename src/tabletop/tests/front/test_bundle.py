@@ -199,6 +199,28 @@ def test_constraints_of_machines_are_kept_and_checked(bundle):
         plan(bundle(BUNDLE.replace("  0:\n", "  0: {constraints: mem=much}\n")))
 
 
+def test_an_application_has_the_architecture_of_the_machine_that_it_is_placed_on(bundle):
+    text = BUNDLE.replace("  0:\n", "  0: {constraints: arch=arm64 mem=1G}\n").replace("num_units: 1", "to: [store/0]")
+    store, front = plan(bundle(text)).applications
+    assert store.constraints == {"mem": "1G", "cores": "2", "arch": "arm64"}
+    assert front.constraints == {"arch": "arm64"}, "it is on a machine of store's"
+    store, front = plan(bundle(text.replace("[0, new]", "[new, new]"))).applications
+    assert "arch" not in {**store.constraints, **front.constraints}
+
+
+def test_the_units_of_an_application_have_one_architecture(bundle):
+    text = BUNDLE.replace("  0:\n", "  0: {constraints: arch=arm64}\n  1: {constraints: arch=amd64}\n")
+    assert errors(bundle(text.replace("[0, new]", "[0, 1]"))) == [
+        "bundle.yaml:4: application 'store': machine 0 is arm64, machine 1 is amd64; "
+        "its units must have one architecture"
+    ]
+    text = text.replace("cores=2", "arch=amd64").replace("num_units: 1", "to: [store]")
+    assert errors(bundle(text)) == [
+        "bundle.yaml:4: application 'store': its constraints say arch=amd64, machine 0 is arm64; "
+        "its units must have one architecture"
+    ]
+
+
 def test_overlays_change_add_and_remove(bundle, tmp_path):
     overlay = """\
 applications:
