@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The charm of a site's gateway."""
 
+import dataclasses
 import json
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import ops
 from typing_extensions import override
@@ -12,12 +13,17 @@ from typing_extensions import override
 import mosquitto
 import relay
 import smoke
+from identities import LABEL as IDENTITY
+from identities import Identities, Identity
 from iot_charm.base import ReconcilingCharm, action
 from iot_charm.interfaces.databag import bind_address, own_address
-from iot_charm.interfaces.mqtt import PASSWORD, USERNAME, MqttGateway
+from iot_charm.interfaces.mqtt import MqttGateway
 from iot_charm.interfaces.rabbitmq import RabbitmqRequest
 from iot_gateway.errors import NotRunningError
-from state import AMQP, MQTT, VHOST, Broker, GatewayConfig, Nodes, RelatedNode, State, describe_nodes
+from node_actions import NodeActions
+from registry import LABEL as PAGE
+from registry import PEERS, Registry
+from state import AMQP, MQTT, VHOST, Broker, GatewayConfig, Nodes, State, describe_nodes
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +36,11 @@ class GatewayCharm(ReconcilingCharm[State]):
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         self.follow(self.on.secret_changed)
-        self.follow_relations(AMQP, MQTT)
+        self.follow_relations(AMQP, MQTT, PEERS)
+        self._registry = Registry(self)
+        self._identities = Identities(self)
+        self._node_actions = NodeActions(self, self._registry, self._identities, self._serve_nodes)
+        framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(self.on.stop, self._on_stop)
         framework.observe(self.on.remove, self._on_remove)
         framework.observe(self.on.smoke_test_action, self._on_smoke_test)
@@ -40,7 +50,7 @@ class GatewayCharm(ReconcilingCharm[State]):
 
     @override
     def load_state(self) -> State:
-        return State.from_charm(self, self.departing)
+        return State.from_charm(self, self._registry, self.departing)
 
     @override
     def ask(self) -> None:
@@ -49,56 +59,35 @@ class GatewayCharm(ReconcilingCharm[State]):
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
-        config, broker, nodes = state.config, state.broker, state.nodes
-        self._withdraw(nodes)
+        config, broker = state.config, state.broker
+        self._identities.withdraw_others(state.nodes)
         # Before the relay is there nobody takes what nodes publish: so there are no identities yet.
         relayed = broker is not None or relay.is_installed()
         relay.install(self.charm_dir)
         mosquitto.ensure_broker(config.topic_prefix)
-        credentials = {node.name: self._ensure_credentials(node) for node in nodes.wanted} if relayed else {}
-        passwords = {name: found[1] for name, found in credentials.items()}
+        identities = self._ensure_identities(state) if relayed else {}
         self.unit.set_ports(config.mqtt_port)
         if broker is not None:
             settings = self._relay_settings(config, broker)
-            if relay.ensure_relay(settings, broker.password, passwords):
+            if relay.ensure_relay(settings, broker.password, _roster(state, identities)):
                 relay.wait_until_connected(CONNECT_SECONDS)
         elif relayed:
-            relay.ensure_nodes(passwords)
+            relay.ensure_nodes(_roster(state, identities))
         if relayed:
-            self._publish(config, nodes, {name: found[0] for name, found in credentials.items()})
+            self._publish(config, state.nodes, identities)
 
-    def _withdraw(self, nodes: Nodes) -> None:
-        """Remove the secrets of units that went, or that no longer can have the name they ask for."""
-        wanted = {(node.relation.id, node.unit.name) for node in nodes.wanted}
-        for relation in self.model.relations[MQTT]:
-            published = MqttGateway.read(relation, self.unit)
-            for unit, identifier in (published.credentials if published else {}).items():
-                if (relation.id, unit) in wanted:
-                    continue
-                try:
-                    self.model.get_secret(id=identifier).remove_all_revisions()
-                except ops.SecretNotFoundError:
-                    continue
-                logger.info("the identity of %s is withdrawn", unit)
+    def _ensure_identities(self, state: State) -> dict[str, Identity]:
+        return {node.name: self._identities.ensure(node) for node in state.nodes.wanted}
 
-    def _ensure_credentials(self, node: RelatedNode) -> tuple[str, str]:
-        """Return the identifier of the unit's secret and the password in it; make both where there are none."""
-        label = f"mqtt-{node.relation.id}-{node.unit.name}"
-        try:
-            secret = self.model.get_secret(label=label)
-            content = secret.peek_content()
-            if content[USERNAME] != node.name:
-                content = {USERNAME: node.name, PASSWORD: content[PASSWORD]}
-                secret.set_content(content)
-        except ops.SecretNotFoundError:
-            content = {USERNAME: node.name, PASSWORD: secrets.token_urlsafe(32)}
-            secret = self.unit.add_secret(content, label=label, description=f"MQTT identity of {node.name}")
-            logger.info("%s gets an identity as node %s", node.unit.name, node.name)
-        secret.grant(node.relation, unit=node.unit)
-        # Not `secret.id`: a secret that was just added knows itself in another notation than one found again.
-        return secret.get_info().id, content[PASSWORD]
+    def _serve_nodes(self) -> dict[str, str]:
+        """Have the relay let in those who are known now, and say where they find it."""
+        state = self.load_state()
+        if relay.is_installed():
+            relay.ensure_nodes(_roster(state, self._ensure_identities(state)))
+        listener = self._listener(state.config)
+        return {"host": listener.address, "port": str(listener.port), "topic": f"{listener.topic_prefix}/<node>"}
 
-    def _publish(self, config: GatewayConfig, nodes: Nodes, identifiers: dict[str, str]) -> None:
+    def _publish(self, config: GatewayConfig, nodes: Nodes, identities: Mapping[str, Identity]) -> None:
         for relation in self.active_relations(MQTT):
             MqttGateway(
                 host=own_address(self, relation),
@@ -107,7 +96,9 @@ class GatewayCharm(ReconcilingCharm[State]):
                 gateway=config.gateway(self.unit),
                 topic_prefix=config.topic_prefix,
                 credentials={
-                    node.unit.name: identifiers[node.name] for node in nodes.wanted if node.relation.id == relation.id
+                    node.unit.name: identities[node.name].secret_id
+                    for node in nodes.wanted
+                    if node.relation.id == relation.id
                 },
             ).publish(relation, self.unit)
 
@@ -133,6 +124,11 @@ class GatewayCharm(ReconcilingCharm[State]):
             dead_letter_exchange=answer.dead_letter_exchange,
         )
 
+    def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
+        """Drop a revision that nobody reads any more; the certificates' library sees to its own."""
+        if (event.secret.label or "").startswith((PAGE, IDENTITY)):
+            event.remove_revision()
+
     def _on_stop(self, _: ops.StopEvent) -> None:
         # Nodes first: what they can't hand over any more they keep.
         relay.stop()
@@ -155,9 +151,9 @@ class GatewayCharm(ReconcilingCharm[State]):
         if not mosquitto.running():
             yield ops.BlockedStatus("mosquitto is not running: see journalctl -u mosquitto")
         if relay.is_installed():
-            yield from self._relay_statuses(state.nodes)
+            yield from self._relay_statuses(state)
 
-    def _relay_statuses(self, nodes: Nodes) -> Iterator[ops.StatusBase]:
+    def _relay_statuses(self, state: State) -> Iterator[ops.StatusBase]:
         try:
             seen = relay.status()
         except NotRunningError:
@@ -175,7 +171,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         elif uplink["blocked"] or uplink["error"]:
             reason = uplink["error"] or "it is short of memory or disk"
             yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to take readings: {reason}")
-        yield ops.ActiveStatus(describe_nodes(len(nodes.wanted), seen))
+        yield ops.ActiveStatus(describe_nodes(state.known_nodes, seen))
 
     # Actions
 
@@ -185,13 +181,14 @@ class GatewayCharm(ReconcilingCharm[State]):
         if not relay.is_installed():
             event.fail("the relay is not set up: it waits for RabbitMQ")
             return
-        passwords = {node.name: self._ensure_credentials(node)[1] for node in state.nodes.wanted}
+        roster = _roster(state, self._ensure_identities(state))
         password = secrets.token_urlsafe(32)
-        relay.ensure_nodes({**passwords, mosquitto.PROBE_USER: password})
+        passwords = {**roster.passwords, mosquitto.PROBE_USER: password}
+        relay.ensure_nodes(dataclasses.replace(roster, passwords=passwords))
         try:
             result = smoke.run(self._listener(state.config), password, relay.status, event.params["timeout"])
         finally:
-            relay.ensure_nodes(passwords)
+            relay.ensure_nodes(roster)
         event.set_results({"result": "passed", "node": result.node, "milliseconds": round(result.seconds * 1000)})
 
     def _on_show_relay_status(self, event: ops.ActionEvent) -> None:
@@ -217,6 +214,11 @@ class GatewayCharm(ReconcilingCharm[State]):
                 "all": json.dumps(seen),
             }
         )
+
+
+def _roster(state: State, identities: Mapping[str, Identity]) -> relay.Roster:
+    passwords = {name: identity.password for name, identity in identities.items()}
+    return relay.Roster(passwords, state.added, state.suspended)
 
 
 if __name__ == "__main__":

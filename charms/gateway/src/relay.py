@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from iot_charm import services
 from iot_charm.files import ensure_directory, ensure_file
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import PYTHON, ensure_python_workload
+from iot_gateway import control
 from iot_gateway import status as relay_status
 from iot_gateway.errors import ConfigError, NotRunningError
 from iot_gateway.nodes import Node, credentials
@@ -29,8 +30,11 @@ SECRETS = DIRECTORY / "secrets.toml"
 NODES = DIRECTORY / "nodes.json"
 STATE = Path("/var/lib/iot-gateway")
 SOCKET = Path("/run/iot-gateway/status.sock")
+CONTROL = Path("/run/iot-gateway/status-control.sock")
 CODE = Path("/opt/iot-gateway")
 LOOPBACK = "127.0.0.1"
+RELATED_PROTOCOLS = frozenset({"mqtt"})
+"""Of related units' nodes, which are given a password and no key."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ class Settings:
     vhost: str
     exchange: str
     dead_letter_exchange: str
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who is let in."""
+
+    passwords: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of related nodes, by name. Only hashes of them get onto the disk."""
+    added: tuple[Node, ...] = ()
+    """Nodes that an operator added, whose passwords nobody knows any more."""
+    suspended: frozenset[str] = frozenset()
+    """The names of related nodes that are not let in."""
 
 
 def configuration(settings: Settings) -> str:
@@ -169,42 +185,50 @@ def install(charm_dir: Path) -> None:
     ensure_python_workload(CODE.name, charm_dir, prefix=CODE.parent)
 
 
-def ensure_nodes(passwords: Mapping[str, str]) -> None:
-    """Have these nodes, and no others, be let in; connections of those that stay go on.
-
-    Args:
-        passwords: of the nodes, by name. Only hashes of them get onto the disk.
-    """
-    if _write_nodes(passwords) and services.is_running(SERVICE):
+def ensure_nodes(roster: Roster) -> None:
+    """Have these nodes, and no others, be let in; connections of those that stay as they are go on."""
+    if _write_nodes(roster) and services.is_running(SERVICE):
         logger.info("the relay reads its nodes again")
         systemd.service_reload(SERVICE)
 
 
-def _write_nodes(passwords: Mapping[str, str]) -> bool:
+def _write_nodes(roster: Roster) -> bool:
     ensure_directory(DIRECTORY)
     try:
         known = nodes_file.read(NODES) if NODES.exists() else {}
     except ConfigError as error:
         logger.warning("the nodes are written anew: %s", error)
         known = {}
-    nodes = [_node(name, password, known.get(name)) for name, password in passwords.items()]
-    return ensure_file(NODES, nodes_file.text(nodes), mode=0o600, owner=USER, group=USER)
+    nodes = [
+        Node(name, _credential(password, known.get(name)), name not in roster.suspended, RELATED_PROTOCOLS)
+        for name, password in roster.passwords.items()
+    ]
+    return ensure_file(NODES, nodes_file.text([*nodes, *roster.added]), mode=0o600, owner=USER, group=USER)
 
 
-def _node(name: str, password: str, known: Node | None) -> Node:
+def _credential(password: str, known: Node | None) -> str:
     # A hash that fits stays: a fresh salt for each at each call would have the relay read them again for nothing.
     if known is not None and known.credential and credentials.fits(known.credential, password):
-        return known
-    return Node(name, credentials.make(password))
+        return known.credential
+    return credentials.make(password)
 
 
-def ensure_relay(settings: Settings, amqp_password: str, passwords: Mapping[str, str]) -> bool:
+def node_states() -> dict[str, dict[str, Any]]:
+    """Return what the relay knows of each node's coming and going (:meth:`iot_gateway.nodes.Presence.of`).
+
+    Raises:
+        NotRunningError: it does not run.
+    """
+    return control.ask(CONTROL, {"do": "node-states"})
+
+
+def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool:
     """Have the relay running, from the code that is installed, with this configuration.
 
     Args:
         settings: of the relay.
         amqp_password: for RabbitMQ.
-        passwords: of the nodes, by name.
+        roster: who is let in.
 
     Returns:
         Whether it was started, restarted or given another configuration.
@@ -212,7 +236,7 @@ def ensure_relay(settings: Settings, amqp_password: str, passwords: Mapping[str,
     Raises:
         systemd.SystemdError: the relay does not start.
     """
-    changed = _write_nodes(passwords)
+    changed = _write_nodes(roster)
     changed |= ensure_file(SECRETS, secrets_text(amqp_password), mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(CONFIGURATION, configuration(settings))
     restart = services.ensure_unit(SERVICE, unit())

@@ -1,6 +1,6 @@
 """What the charm knows, read once into frozen, validated values."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +13,8 @@ from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.databag import first_unit
 from iot_charm.interfaces.mqtt import MqttNode
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
+from iot_gateway.nodes import Node
+from registry import Registry
 
 MQTT, AMQP = "mqtt", "amqp"
 VHOST = "iot"
@@ -84,8 +86,14 @@ class Nodes:
     """Requests that can't be met, in words for the operator."""
 
     @classmethod
-    def from_charm(cls, charm: ops.CharmBase, departing: ops.Unit | None = None) -> Self:
-        """Read the requests of all units on all relations, but for one that is leaving."""
+    def from_charm(cls, charm: ops.CharmBase, taken: Collection[str], departing: ops.Unit | None = None) -> Self:
+        """Read the requests of all units on all relations, but for one that is leaving.
+
+        Args:
+            charm: whose relations.
+            taken: names that an operator gave away.
+            departing: the unit that is leaving.
+        """
         wanted: dict[str, RelatedNode] = {}
         problems: list[str] = []
         for relation in sorted(charm.model.relations[MQTT], key=lambda relation: relation.id):
@@ -103,6 +111,11 @@ class Nodes:
                     continue
                 if request.node in mosquitto.RESERVED:
                     problems.append(f"{unit.name} can't be called {request.node}: the gateway uses that name")
+                elif request.node in taken:
+                    problems.append(
+                        f"{unit.name} can't be called {request.node}: that node was added by an action; "
+                        f"run remove-node name={request.node}, or let the unit have another name"
+                    )
                 elif request.node in wanted:
                     other = wanted[request.node].unit.name
                     problems.append(f"{unit.name} can't be called {request.node}: {other} is")
@@ -118,21 +131,35 @@ class State:
     config: GatewayConfig
     broker: Broker | None
     nodes: Nodes
+    """The related ones."""
+    added: tuple[Node, ...]
+    """Those that an operator added."""
+    suspended: frozenset[str]
+    """The names of related nodes that are not let in."""
 
     @classmethod
-    def from_charm(cls, charm: ops.CharmBase, departing: ops.Unit | None = None) -> Self:
+    def from_charm(cls, charm: ops.CharmBase, registry: Registry, departing: ops.Unit | None = None) -> Self:
         """Read options and relations.
 
         Args:
             charm: whose.
+            registry: of the nodes that an operator added.
             departing: a remote unit that is leaving, and wants nothing any more.
 
         Raises:
             InvalidConfigError: an option has a value that it can't have.
             InvalidDatabagError: RabbitMQ answered something that the interface does not allow.
+            RegistryError: the nodes that were added can't be read.
         """
         config = load_config(charm, GatewayConfig)
-        return cls(config, Broker.from_charm(charm), Nodes.from_charm(charm, departing))
+        broker = Broker.from_charm(charm)
+        nodes = Nodes.from_charm(charm, registry.nodes, departing)
+        return cls(config, broker, nodes, tuple(registry.nodes.values()), registry.suspended)
+
+    @property
+    def known_nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self.nodes.wanted) + len(self.added)
 
 
 def describe_nodes(count: int, relay: Mapping[str, Any]) -> str:

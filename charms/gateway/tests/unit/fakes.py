@@ -14,6 +14,7 @@ from iot_gateway.errors import NotRunningError
 class Machine:
     """What the charm did to the machine, and what it is told of it."""
 
+    roster: relay.Roster = field(default_factory=relay.Roster)
     users: dict[str, str] = field(default_factory=dict)
     user_history: list[set[str]] = field(default_factory=list)
     topic_prefix: str | None = None
@@ -24,19 +25,21 @@ class Machine:
     installed: Path | None = None
     stopped: list[str] = field(default_factory=list)
     status: dict[str, Any] | None = None
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def ensure_broker(self, topic_prefix: str) -> None:
         assert self.installed is not None, "the relay's group is not there yet"
         self.topic_prefix = topic_prefix
 
-    def ensure_nodes(self, passwords: dict[str, str]) -> None:
-        self.users = dict(passwords)
-        self.user_history.append(set(passwords))
+    def ensure_nodes(self, roster: relay.Roster) -> None:
+        self.roster = roster
+        self.users = dict(roster.passwords)
+        self.user_history.append(set(roster.passwords))
 
-    def ensure_relay(self, settings: relay.Settings, amqp_password: str, passwords: dict[str, str]) -> bool:
+    def ensure_relay(self, settings: relay.Settings, amqp_password: str, roster: relay.Roster) -> bool:
         changed = settings != self.relay_settings
         self.relay_settings = settings
-        self.ensure_nodes(passwords)
+        self.ensure_nodes(roster)
         self.amqp_password = amqp_password
         if self.status is None:
             self.status = relay_status()
@@ -48,6 +51,11 @@ class Machine:
     def wait_until_connected(self, _timeout: float) -> bool:
         self.waited += 1
         return True
+
+    def node_states(self) -> dict[str, dict[str, Any]]:
+        if self.status is None:
+            raise NotRunningError("no relay answers")
+        return self.states
 
     def relay_status(self) -> dict[str, Any]:
         if self.status is None:
@@ -68,6 +76,7 @@ def relay_status(**changes: Any) -> dict[str, Any]:
         "uplink": {"connected": True, "blocked": False, "error": None},
         "forwarders": {"telemetry": {"error": None}},
         "outbox": {"telemetry": {"entries": 0, "bytes": 0}, "dead-letters": {"entries": 0, "bytes": 0}},
+        "nodes": {"inbox": []},
         "probes": {},
         **changes,
     }

@@ -113,18 +113,18 @@ def test_a_node_writes_on_its_own_topic_alone():
 
 
 def test_the_nodes_file_holds_hashes_of_those_nodes_and_no_others(services: Services):
-    relay.ensure_nodes({"node-1": "secret-a", "node-2": "secret-b"})
+    relay.ensure_nodes(relay.Roster({"node-1": "secret-a", "node-2": "secret-b"}))
     text = relay.NODES.read_text()
     assert "secret" not in text
     assert stat.S_IMODE(relay.NODES.stat().st_mode) == 0o600
     nodes = Nodes.from_file(relay.NODES)
     assert nodes.verify("node-1", b"secret-a")
     assert nodes.verify("node-2", b"secret-b")
-    relay.ensure_nodes({"node-1": "secret-a", "node-2": "secret-b"})
+    relay.ensure_nodes(relay.Roster({"node-1": "secret-a", "node-2": "secret-b"}))
     assert relay.NODES.read_text() == text
     assert services.calls == []
     services.running.add("iot-gateway")
-    relay.ensure_nodes({"node-1": "secret-c"})
+    relay.ensure_nodes(relay.Roster({"node-1": "secret-c"}))
     nodes = Nodes.from_file(relay.NODES)
     assert nodes.verify("node-1", b"secret-c")
     assert nodes.lookup("node-2") is None
@@ -133,13 +133,13 @@ def test_the_nodes_file_holds_hashes_of_those_nodes_and_no_others(services: Serv
 
 def test_a_spoilt_nodes_file_is_written_anew(services: Services, caplog: pytest.LogCaptureFixture):
     relay.NODES.write_text("spoilt")
-    relay.ensure_nodes({"node-1": "secret"})
+    relay.ensure_nodes(relay.Roster({"node-1": "secret"}))
     assert Nodes.from_file(relay.NODES).verify("node-1", b"secret")
     assert "written anew" in caplog.text
 
 
 def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: Services):
-    assert relay.ensure_relay(RELAY, 'amqp-"secret"\\', {"node-1": "node-secret"})
+    assert relay.ensure_relay(RELAY, 'amqp-"secret"\\', relay.Roster({"node-1": "node-secret"}))
     assert "secret" not in relay.CONFIGURATION.read_text().replace("secrets", "")
     assert stat.S_IMODE(relay.SECRETS.stat().st_mode) == 0o600
     loaded = relay_config.load(relay.CONFIGURATION)
@@ -164,13 +164,13 @@ def test_the_relay_reloads_for_settings_and_restarts_for_code(
     (tmp_path / "old").mkdir()
     code.symlink_to(tmp_path / "old")
     monkeypatch.setattr(relay, "CODE", code)
-    assert relay.ensure_relay(RELAY, "a", {"node-1": "b"})
-    assert not relay.ensure_relay(RELAY, "a", {"node-1": "b"})
-    assert relay.ensure_relay(dataclasses.replace(RELAY, batch_size=5), "a", {"node-1": "b"})
+    assert relay.ensure_relay(RELAY, "a", relay.Roster({"node-1": "b"}))
+    assert not relay.ensure_relay(RELAY, "a", relay.Roster({"node-1": "b"}))
+    assert relay.ensure_relay(dataclasses.replace(RELAY, batch_size=5), "a", relay.Roster({"node-1": "b"}))
     (tmp_path / "new").mkdir()
     code.unlink()
     code.symlink_to(tmp_path / "new")
-    assert relay.ensure_relay(RELAY, "a", {"node-1": "b"})
+    assert relay.ensure_relay(RELAY, "a", relay.Roster({"node-1": "b"}))
     assert services.calls == ["start iot-gateway", "reload iot-gateway", "restart iot-gateway"]
     assert "NoNewPrivileges=yes" in services.units["iot-gateway"]
     assert f"PYTHONPATH={tmp_path}/new\n" in services.units["iot-gateway"]
