@@ -1,4 +1,4 @@
-"""Command line: ``iot-gateway run | check-config | status``, and the commands to nodes."""
+"""Command line: ``iot-gateway run | check-config | status | plan-buffer``, and the commands to nodes."""
 
 import argparse
 import asyncio
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", run, "relay until SIGTERM; SIGHUP reloads the configuration"),
         ("check-config", check_config, "tell whether the configuration can be used"),
         ("status", show_status, "print the status of the running relay as JSON"),
+        ("plan-buffer", plan_buffer, "tell how long the uplink can be down, as JSON; the answer is in words, too"),
     ):
         add(name, function, text)
     _add_commands(add)
@@ -133,4 +134,11 @@ def cancel_command(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace, what: str, **fields: Any) -> int:
     config = configuration.load(options.config)
     print(json.dumps(control.ask(config.control_socket, {"do": what, **fields}), indent=2))
+    return 0
+
+
+def plan_buffer(options: argparse.Namespace) -> int:
+    """Print how long the uplink can be down."""
+    config = configuration.load(options.config)
+    print(json.dumps(control.ask(config.control_socket, {"do": "plan-buffer"}), indent=2))
     return 0

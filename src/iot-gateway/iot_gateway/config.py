@@ -40,10 +40,36 @@ class OutboxConfig(_Section):
     max_bytes: int = Field(default=2**30, ge=2**20)
     dead_letters_max_bytes: int = Field(default=64 * 2**20, ge=8 * 2**20)
     segment_bytes: int = Field(default=8 * 2**20, ge=2**16)
+    full: Literal["refuse", "drop-oldest"] = "refuse"
+    """What happens when there is no room."""
+    max_age: float = Field(default=0.0, ge=0.0, le=10 * 366 * 86400.0)
+    """Seconds after which what waits is dropped; 0 for never."""
 
     def lane(self, max_bytes: int) -> dict[str, Any]:
         """Return the options of a lane's outbox; segments are small enough for several to fit."""
-        return {"max_bytes": max_bytes, "segment_bytes": max(2**16, min(self.segment_bytes, max_bytes // 8))}
+        return {
+            "max_bytes": max_bytes,
+            "segment_bytes": max(2**16, min(self.segment_bytes, max_bytes // 8)),
+            "full": self.full,
+            "max_age": self.max_age,
+        }
+
+
+class ResendConfig(_Section):
+    """How readings are sent that waited for the uplink; those that come while it is there are live."""
+
+    order: Literal["oldest-first", "newest-first"] = "oldest-first"
+    """Before what is live, or after it."""
+    rate: int = Field(default=0, ge=0, le=10_000_000)
+    """Readings a second at most; 0 for no bound."""
+
+
+class MetricsConfig(_Section):
+    """Where Prometheus finds the metrics."""
+
+    address: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    """0 for none."""
 
 
 class PlainConfig(_Section):
@@ -87,6 +113,8 @@ class RelayConfig(_Section):
     plain: tuple[PlainConfig, ...] = Field(default=(), max_length=100)
     """The first that matches a topic is the topic's; the others carry SenML."""
     outbox: OutboxConfig = OutboxConfig()
+    resend: ResendConfig = ResendConfig()
+    metrics: MetricsConfig = MetricsConfig()
     listeners: dict[str, PluginConfig] = Field(min_length=1)
     uplink: PluginConfig
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -144,7 +144,7 @@ class Listener(ABC):
 
     @abstractmethod
     def status(self) -> dict[str, Any]:
-        """Return at least ``connected`` (bool) and ``error`` (str or None)."""
+        """Return at least ``connected`` (bool) and ``error`` (str or None); ``clients`` and ``refused`` are metrics."""
 
 
 class Position(NamedTuple):
@@ -154,6 +154,10 @@ class Position(NamedTuple):
     offset: int
     skip: int
     """Entries of the frame at ``offset`` that lie before the place."""
+
+
+END: Final = Position(2**64 - 1, 0, 0)
+"""Behind all entries that there will ever be."""
 
 
 class Frame(NamedTuple):
@@ -174,6 +178,14 @@ class Stored(NamedTuple):
     """The place after it."""
 
 
+class Confirmed(NamedTuple):
+    """What the other end answers for: the entries of a parcel, all of one segment."""
+
+    begin: Position
+    end: Position
+    entries: int
+
+
 class Outbox(ABC):
     """Keeps entries in order, on disk, until they are confirmed. One for each lane."""
 
@@ -182,6 +194,8 @@ class Outbox(ABC):
     """The first entry that is not confirmed."""
     tail: Position
     """Where the next entry goes."""
+    gaps: int
+    """How many stretches are not confirmed, with what is confirmed between them; 1 if all is confirmed in order."""
 
     @abstractmethod
     async def append(self, frames: Sequence[Frame]) -> None:
@@ -194,11 +208,26 @@ class Outbox(ABC):
 
     @abstractmethod
     def read(self, position: Position) -> Stored | None:
-        """Return the frame at ``position``, all of it, whatever ``skip`` says; None at the tail."""
+        """Return the first frame from ``position`` on that is not confirmed; None at the tail.
+
+        The frame is whole, whatever ``skip`` says.
+        """
 
     @abstractmethod
-    async def advance(self, position: Position, confirmed: int) -> None:
-        """Forget what lies before ``position``, ``confirmed`` entries; durable once this returns."""
+    async def confirm(self, parts: Sequence[Confirmed]) -> None:
+        """Forget what is confirmed; durable once this returns.
+
+        Raises:
+            OSError: the disk is faulty; it may be tried again.
+        """
+
+    @abstractmethod
+    def holds(self, position: Position) -> bool:
+        """Tell whether the entry that ends at ``position`` is still to be confirmed."""
+
+    @abstractmethod
+    async def expire(self) -> None:
+        """Drop what is older than the settings allow."""
 
     @abstractmethod
     def configure(self, options: Any) -> None:
@@ -210,7 +239,12 @@ class Outbox(ABC):
 
     @abstractmethod
     def status(self) -> dict[str, Any]:
-        """Return ``entries``, ``bytes``, ``oldest_seconds``, ``confirmed_total``, ``error``."""
+        """Return its figures.
+
+        At least ``entries``, ``bytes``, ``max_bytes``, ``used_bytes`` (on disk), ``free_bytes`` (that the disk has),
+        ``oldest_seconds``, ``confirmed_total``, ``dropped_total`` (by cause), ``appended_bytes`` (since the start) and
+        ``error``.
+        """
 
 
 class Outcome(Enum):

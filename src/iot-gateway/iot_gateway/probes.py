@@ -6,7 +6,7 @@ probe gave itself, ``smoke-test:<id>``, so no account of another node counts the
 
 from typing import Literal
 
-from iot_gateway.interfaces import Position
+from iot_gateway.interfaces import Outbox, Position
 
 NODE = "smoke-test"
 _KEPT = 16
@@ -26,12 +26,12 @@ class Probes:
         while len(self._stored) > _KEPT:
             del self._stored[next(iter(self._stored))]
 
-    def states(self, head: Position) -> dict[str, State]:
-        """Return each probe's state, given how far the outbox is confirmed."""
-        return {name: _state(tail, head) for name, tail in self._stored.items()}
+    def states(self, outbox: Outbox) -> dict[str, State]:
+        """Return each probe's state, given the outbox where the readings of probes wait."""
+        return {name: _state(tail, outbox) for name, tail in self._stored.items()}
 
 
-def _state(tail: Position | None, head: Position) -> State:
+def _state(tail: Position | None, outbox: Outbox) -> State:
     if tail is None:
         return "dead letter"
-    return "confirmed" if head >= tail else "stored"
+    return "stored" if outbox.holds(tail) else "confirmed"

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from iot_gateway import config as configuration
-from iot_gateway import control, registry, status
+from iot_gateway import control, metrics, plan, registry, status, words
 from iot_gateway.command_lines import CommandLines
 from iot_gateway.command_requests import CommandRequests
 from iot_gateway.config import RelayConfig
 from iot_gateway.desk import Book, Desk
+from iot_gateway.door import Door
 from iot_gateway.errors import ConfigError
-from iot_gateway.forwarder import Forwarder
+from iot_gateway.forwarder import Forwarder, Resend
 from iot_gateway.intake import RelayIntake
 from iot_gateway.interfaces import Core, Listener, Outbox, Uplink
 from iot_gateway.nodes import Nodes
-from iot_gateway.packer import Limits, Packer, dead_letter_wrap, readings_wrap
+from iot_gateway.packer import Limits, Wrap, dead_letter_wrap, readings_wrap
 from iot_gateway.plain_topics import PlainTopics
+from iot_gateway.scrape import Scrape
+from iot_gateway.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +64,17 @@ class Relay:
         self._forwarders = {lane: self._make_forwarder(lane) for lane in LANES}
         self._intake.telemetry.on_commit = self._forwarders[TELEMETRY].wake
         self._intake.dead_letters.on_commit = self._forwarders[DEAD_LETTERS].wake
+        self._watch = Watch(self._outboxes, TELEMETRY, lambda: self._uplink.status()["error"])
+        self._forwarders[TELEMETRY].on_link = self._watch.link
+        self._doors: dict[str, Door] = {}
         self._listeners: dict[str, Listener] = {name: self._make_listener(config, name) for name in config.listeners}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def _make_listener(self, config: RelayConfig, name: str) -> Listener:
         plugin = registry.listener(config.listeners[name].plugin or name)
         state = config.outbox.directory.parent / "listeners"
-        return plugin(config.listener_options(name), Core(self._intake, self._nodes, self._desk, state))
+        door = self._doors.setdefault(name, Door(self._intake))
+        return plugin(config.listener_options(name), Core(door, self._nodes, self._desk, state))
 
     def _make_uplink(self, config: RelayConfig) -> Uplink:
         plugin = registry.uplink(config.uplink.plugin or "amqp")
@@ -76,13 +83,26 @@ class Relay:
         return made
 
     def _make_forwarder(self, lane: str) -> Forwarder:
-        outbox = self._outboxes[lane]
         config = self._config
-        wrap = readings_wrap(config.site, config.gateway, config.batch.encoding)
+        return Forwarder(
+            lane,
+            self._outboxes[lane],
+            self._limits(lane, config),
+            self._wrap(lane, config),
+            self._uplink.senders[lane],
+            config.batch.window,
+            self._resend(lane, config),
+        )
+
+    @staticmethod
+    def _wrap(lane: str, config: RelayConfig) -> Wrap:
         if lane == DEAD_LETTERS:
-            wrap = dead_letter_wrap(config.site, config.gateway)
-        packer = Packer(outbox, self._limits(lane, config), wrap)
-        return Forwarder(lane, outbox, packer, self._uplink.senders[lane], config.batch.window)
+            return dead_letter_wrap(config.site, config.gateway)
+        return readings_wrap(config.site, config.gateway, config.batch.encoding)
+
+    @staticmethod
+    def _resend(lane: str, config: RelayConfig) -> Resend:
+        return Resend(config.resend.order, config.resend.rate) if lane == TELEMETRY else Resend()
 
     @staticmethod
     def _limits(lane: str, config: RelayConfig) -> Limits:
@@ -111,6 +131,8 @@ class Relay:
                 for lane, committer in zip(LANES, (self._intake.telemetry, self._intake.dead_letters), strict=True):
                     self._start(f"commit {lane}", committer.run())
                     self._start(f"forward {lane}", self._forwarders[lane].run())
+                self._start("watch", self._watch.run())
+                self._serve_metrics(self._config)
                 await self._until_stopped()
                 await self._leave()
                 self._requests.close()
@@ -118,6 +140,10 @@ class Relay:
         finally:
             await self._cancel(*self._tasks)
             self._close()
+
+    def _serve_metrics(self, config: RelayConfig) -> None:
+        if config.metrics.port:
+            self._start("metrics", Scrape(config.metrics.address, config.metrics.port, self.metrics).run())
 
     def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         self._tasks[name] = asyncio.create_task(coroutine, name=name)
@@ -196,11 +222,12 @@ class Relay:
         self._intake.plain = _plain_topics(new)
         for lane, options in zip(LANES, configuration.outbox_options(new), strict=True):
             self._outboxes[lane].configure(options)
-            forwarder = self._forwarders[lane]
-            forwarder.window = new.batch.window
-            forwarder.packer.limits = self._limits(lane, new)
-        self._forwarders[TELEMETRY].packer.wrap = readings_wrap(new.site, new.gateway, new.batch.encoding)
-        self._forwarders[DEAD_LETTERS].packer.wrap = dead_letter_wrap(new.site, new.gateway)
+            self._forwarders[lane].configure(
+                self._limits(lane, new), self._wrap(lane, new), new.batch.window, self._resend(lane, new)
+            )
+        if new.metrics != old.metrics:
+            await self._cancel("metrics")
+            self._serve_metrics(new)
         await self._reload_listeners(old, new)
         if new.uplink != old.uplink or new.gateway != old.gateway:
             await self._cancel("uplink")
@@ -223,10 +250,21 @@ class Relay:
                 self._start(f"listener {name}", self._listeners[name].run())
 
     def _handlers(self) -> dict[str, control.Handler]:
-        return {**self._requests.handlers(), "node-states": self._node_states}
+        return {
+            **self._requests.handlers(),
+            "node-states": self._node_states,
+            "plan-buffer": self._plan_buffer,
+        }
 
     async def _node_states(self, _: dict[str, Any]) -> Any:
         return self._nodes.states()
+
+    async def _plan_buffer(self, _: dict[str, Any]) -> Any:
+        return plan.buffer(self._outboxes[TELEMETRY].status(), self._watch.rate, self._config.outbox.full)
+
+    def metrics(self) -> str:
+        """Return the relay's metrics in Prometheus' text format."""
+        return metrics.text(self.status(), {lane: forwarder.latency for lane, forwarder in self._forwarders.items()})
 
     def status(self) -> dict[str, Any]:
         """Return how the relay stands; documented in docs/reference/gateway.md."""
@@ -235,6 +273,8 @@ class Relay:
         return {
             "site": self._config.site,
             "gateway": self._config.gateway,
+            "summary": words.behind(outboxes[TELEMETRY]),
+            "started": round(self._started, 3),
             "uptime_seconds": round(time.time() - self._started, 1),
             "received": intake.received,
             "readings": intake.readings,
@@ -244,13 +284,15 @@ class Relay:
             "behind_seconds": outboxes[TELEMETRY]["oldest_seconds"],
             "waiting_bytes": intake.waiting_bytes,
             "refusal": intake.telemetry.refusal or intake.dead_letters.refusal,
-            "listeners": {name: listener.status() for name, listener in self._listeners.items()},
+            "listeners": {
+                name: {**listener.status(), **self._doors[name].status()} for name, listener in self._listeners.items()
+            },
             "outbox": outboxes,
             "forwarders": {lane: forwarder.status() for lane, forwarder in self._forwarders.items()},
             "nodes": self._nodes.status(),
             "commands": {**self._desk.status(), **self._requests.status()},
             "uplink": self._uplink.status(),
-            "probes": intake.probes.states(self._outboxes[TELEMETRY].head),
+            "probes": intake.probes.states(self._outboxes[TELEMETRY]),
         }
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from iot_gateway.errors import OutboxError
 from iot_gateway.interfaces import (
+    Confirmed,
     Core,
     Done,
     Envelope,
@@ -19,6 +20,7 @@ from iot_gateway.interfaces import (
     Stored,
     Uplink,
 )
+from iot_gateway.outbox.progress import Progress, from_start, without
 
 
 class MemoryOutbox(Outbox):
@@ -29,10 +31,12 @@ class MemoryOutbox(Outbox):
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.head = self.tail = Position(1, 0, 0)
+        self.gaps = 1
         self.refusals: list[OutboxError] = []
-        self.advanced: list[tuple[Position, int]] = []
-        self.advance_error: OSError | None = None
+        self.confirmed: list[Confirmed] = []
+        self.confirm_error: OSError | None = None
         self.appends = 0
+        self._unconfirmed = from_start(self.head)
 
     async def append(self, frames: Sequence[Frame]) -> None:
         self.appends += 1
@@ -42,16 +46,27 @@ class MemoryOutbox(Outbox):
         self.tail = Position(1, len(self.frames), 0)
 
     def read(self, position: Position) -> Stored | None:
+        position = self._unconfirmed.next(position)
         if position.offset >= len(self.frames):
             return None
         return Stored(self.frames[position.offset], position, Position(1, position.offset + 1, 0))
 
-    async def advance(self, position: Position, confirmed: int) -> None:
-        if self.advance_error is not None:
-            error, self.advance_error = self.advance_error, None
+    async def confirm(self, parts: Sequence[Confirmed]) -> None:
+        if self.confirm_error is not None:
+            error, self.confirm_error = self.confirm_error, None
             raise error
-        self.head = position
-        self.advanced.append((position, confirmed))
+        self.confirmed += parts
+        gaps = list(self._unconfirmed.gaps)
+        for begin, end, _ in parts:
+            gaps = without(gaps, begin, end)
+        self._unconfirmed = Progress(tuple(gaps))
+        self.head, self.gaps = gaps[0][0], len(gaps)
+
+    def holds(self, position: Position) -> bool:
+        return any(a < position <= b for a, b in self._unconfirmed.gaps)
+
+    async def expire(self) -> None:
+        pass
 
     def configure(self, options: Any) -> None:
         self.options = options

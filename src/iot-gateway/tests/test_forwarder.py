@@ -2,26 +2,30 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from fakes import FakeSender, MemoryOutbox
 
 from iot_gateway import forwarder as module
-from iot_gateway.forwarder import Forwarder
+from iot_gateway.forwarder import Forwarder, Resend
 from iot_gateway.interfaces import Envelope, Frame, Outcome, Position
-from iot_gateway.packer import Limits, Packer
+from iot_gateway.packer import Limits
 
 
 def plain(body: bytes, _count: int, start: Position) -> Envelope:
     return Envelope(body, repr(start), "key", 0, "text/plain")
 
 
+AS_IT_COMES = Resend()
+
+
 class Setup:
-    def __init__(self, entries: int = 1, window: int = 3) -> None:
+    def __init__(self, entries: int = 1, window: int = 3, resend: Resend = AS_IT_COMES, ready: bool = True) -> None:
         self.outbox = MemoryOutbox()
-        self.sender = FakeSender()
-        packer = Packer(self.outbox, Limits(entries, 1000, 0.01), plain)
-        self.forwarder = Forwarder("lane", self.outbox, packer, self.sender, window)
+        self.sender = FakeSender(ready)
+        limits = Limits(entries, 1000, 0.01)
+        self.forwarder = Forwarder("lane", self.outbox, limits, plain, self.sender, window, resend)
 
     async def store(self, *lines: bytes) -> None:
         await self.outbox.append([Frame(1, line + b"\n") for line in lines])
@@ -37,10 +41,11 @@ async def settled(seconds: float = 0.005) -> None:
     await asyncio.sleep(seconds)
 
 
-def run(test: Callable[[Setup], Awaitable[None]], **settings: int) -> Setup:
+def run(test: Callable[[Setup], Awaitable[None]], **settings: Any) -> Setup:
     async def inside() -> Setup:
         setup = Setup(**settings)
         task = asyncio.create_task(setup.forwarder.run())
+        await settled()
         try:
             await test(setup)
         finally:
@@ -58,11 +63,11 @@ def test_the_window_bounds_what_is_sent_and_the_checkpoint_follows_the_confirms(
         setup.sender.settle(Outcome.CONFIRMED, 1)
         await settled()
         # The first is not confirmed, so the checkpoint can't move and neither can the window.
-        assert setup.outbox.advanced == []
+        assert setup.outbox.confirmed == []
         assert setup.sent == [b"a", b"b", b"c"]
         setup.sender.settle(Outcome.CONFIRMED, 0)
         await settled()
-        assert setup.outbox.advanced == [(Position(1, 2, 0), 2)]
+        assert [part.end for part in setup.outbox.confirmed] == [Position(1, 1, 0), Position(1, 2, 0)]
         assert setup.sent == [b"a", b"b", b"c", b"d"]
 
     setup = run(test)
@@ -130,17 +135,17 @@ def test_another_sender_gets_what_the_former_did_not_confirm():
         assert [envelope.body for envelope, _ in other.sent] == [b"a\n"]
         setup.sender.settle(Outcome.CONFIRMED, 0)
         await settled()
-        assert setup.outbox.advanced == []
+        assert setup.outbox.confirmed == []
         other.settle(Outcome.CONFIRMED, 0)
         await settled()
-        assert len(setup.outbox.advanced) == 1
+        assert len(setup.outbox.confirmed) == 1
 
     run(test)
 
 
 def test_a_checkpoint_that_can_not_be_saved_is_tried_again():
     async def test(setup: Setup) -> None:
-        setup.outbox.advance_error = OSError("bad disk")
+        setup.outbox.confirm_error = OSError("bad disk")
         await setup.store(b"a")
         setup.sender.settle(Outcome.CONFIRMED, 0)
         await settled(0.05)

@@ -11,6 +11,7 @@ from fakes import FakeSource, MemoryOutbox
 from iot_gateway import committer, intake
 from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
 from iot_gateway.intake import RelayIntake
+from iot_gateway.interfaces import Confirmed
 from iot_telemetry import Reading
 
 GOOD = b'[{"bn":"node-1/","bt":1800000000,"n":"t","u":"Cel","v":21.5,"seq":3},{"n":"on","vb":true}]'
@@ -183,16 +184,17 @@ def test_probes_are_followed():
     async def test(setup: Setup) -> None:
         probes = setup.intake.probes
         setup.offer(b'[{"n":"smoke-test:7/probe","vb":true}]', node="smoke-test")
-        assert probes.states(setup.telemetry.head) == {}
+        assert probes.states(setup.telemetry) == {}
         await setup.commit()
-        assert probes.states(setup.telemetry.head) == {"smoke-test:7": "stored"}
-        assert probes.states(setup.telemetry.tail) == {"smoke-test:7": "confirmed"}
+        assert probes.states(setup.telemetry) == {"smoke-test:7": "stored"}
+        await setup.telemetry.confirm([Confirmed(setup.telemetry.head, setup.telemetry.tail, 1)])
+        assert probes.states(setup.telemetry) == {"smoke-test:7": "confirmed"}
         setup.offer(b"bad", node="smoke-test")
         await setup.commit()
-        assert probes.states(setup.telemetry.tail)["smoke-test"] == "dead letter"
+        assert probes.states(setup.telemetry)["smoke-test"] == "dead letter"
         for number in range(20):
             setup.offer(b'[{"n":"smoke-test:n%d/probe","vb":true}]' % number, node="smoke-test")
         await setup.commit()
-        assert len(probes.states(setup.telemetry.tail)) == 16
+        assert len(probes.states(setup.telemetry)) == 16
 
     run(test)

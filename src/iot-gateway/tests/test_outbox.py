@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import pytest
 
 from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
-from iot_gateway.interfaces import Frame, Position
-from iot_gateway.outbox.checkpoint import Checkpoint
+from iot_gateway.interfaces import END, Confirmed, Frame, Position
+from iot_gateway.outbox.checkpoint import MAX_GAPS, Checkpoint
 from iot_gateway.outbox.disk import DiskOptions, DiskOutbox
 from iot_gateway.outbox.frames import MAGIC
+from iot_gateway.outbox.progress import Progress
 
 SMALL = DiskOptions(max_bytes=2**20, segment_bytes=2**16)
 
@@ -38,7 +38,7 @@ def append(outbox: DiskOutbox, *frames: Frame) -> None:
 
 
 def advance(outbox: DiskOutbox, position: Position, confirmed: int) -> None:
-    asyncio.run(outbox.advance(position, confirmed))
+    asyncio.run(outbox.confirm([Confirmed(outbox.head, position, confirmed)]))
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_segments_are_deleted_once_they_are_confirmed(outbox: DiskOutbox):
 
 def test_a_start_deletes_what_was_confirmed_and_goes_on_in_a_new_segment(outbox: DiskOutbox):
     lines = fill(outbox, 2)
-    outbox._checkpoint.save(Position(2, 13, 0), len(lines) - 1)
+    outbox._checkpoint.save(Progress(((Position(2, 13, 0), END),), len(lines) - 1))
     reopened(outbox)
     assert contents(outbox) == lines[-1:]
     append(outbox, frame("new"))
@@ -249,29 +249,50 @@ def test_a_directory_that_can_not_be(tmp_path: Path):
         DiskOutbox(tmp_path / "file" / "lane", SMALL)
 
 
-def test_the_oldest_is_as_old_as_it_is(outbox: DiskOutbox, monkeypatch: pytest.MonkeyPatch):
+def test_the_oldest_is_as_old_as_it_is_whatever_the_system_s_clock_does(tmp_path: Path):
+    wall, monotonic = 1_000_000.0, 50.0
+    outbox = DiskOutbox(tmp_path / "lane", SMALL, wall=lambda: wall, monotonic=lambda: monotonic)
     append(outbox, frame("a"))
-    now = time.time()
-    monkeypatch.setattr("iot_gateway.outbox.disk.time.time", lambda: now + 60)
-    assert 59 < outbox.status()["oldest_seconds"] < 61
+    wall, monotonic = 10.0, 110.0
+    assert outbox.status()["oldest_seconds"] == 60.0
+    outbox.close()
+    # Started again by a clock that is before what was stored: nothing is older than nothing.
+    again = DiskOutbox(tmp_path / "lane", SMALL, wall=lambda: wall, monotonic=lambda: monotonic)
+    assert again.status()["oldest_seconds"] == 0.0
+    again.close()
 
 
 def test_a_checkpoint_survives_the_loss_of_either_slot(tmp_path: Path):
     path = tmp_path / "checkpoint"
     checkpoint = Checkpoint(path)
-    assert checkpoint.position is None
-    for number in range(1, 4):
-        checkpoint.save(Position(number, 13, 0), number)
+    assert checkpoint.progress is None
+    saved = [
+        Progress(((Position(number, 13, 0), Position(number, 99, 0)), (Position(number + 1, 13, number), END)), number)
+        for number in range(4)
+    ]
+    for progress in saved[1:]:
+        checkpoint.save(progress)
     checkpoint.close()
     whole = path.read_bytes()
     for slot, expected in ((1, 2), (0, 3)):
         data = bytearray(whole)
-        data[slot * 512 + 3] ^= 0xFF
+        data[slot * 4096 + 3] ^= 0xFF
         path.write_bytes(data)
         again = Checkpoint(path)
-        assert again.position == Position(expected, 13, 0)
-        assert again.confirmed == expected
+        assert again.progress == saved[expected]
         again.close()
+
+
+def test_more_gaps_than_a_checkpoint_has_room_for_are_fewer_and_larger(tmp_path: Path):
+    gaps = tuple((Position(number, 13, 0), Position(number, 14, 0)) for number in range(1, 300))
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    checkpoint.save(Progress((*gaps, (Position(300, 13, 0), END))))
+    checkpoint.close()
+    again = Checkpoint(tmp_path / "checkpoint")
+    assert again.progress is not None
+    assert again.progress.gaps[:-1] == gaps[: MAX_GAPS - 1]
+    assert again.progress.gaps[-1] == (gaps[MAX_GAPS - 1][0], END)
+    again.close()
 
 
 def test_settings_that_make_no_sense():

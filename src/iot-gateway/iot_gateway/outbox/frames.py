@@ -45,10 +45,22 @@ def read(descriptor: int, offset: int) -> StoredFrame | None:
     return StoredFrame(Frame(count, body), stored_ms, HEADER_SIZE + length)
 
 
-def stored_at(descriptor: int, offset: int) -> float | None:
-    """Return when the frame at ``offset`` was stored, seconds since the epoch; None if there is none."""
-    header = os.pread(descriptor, HEADER_SIZE, offset)
-    return _HEADER.unpack(header)[3] / 1000 if len(header) == HEADER_SIZE else None
+class Header(NamedTuple):
+    """What a frame says of itself; whether it is whole is not looked at."""
+
+    entries: int
+    stored_ms: int
+    size: int
+    """Bytes in the file, header included."""
+
+
+def header(descriptor: int, offset: int) -> Header | None:
+    """Return the header of the frame at ``offset``; None if there is none."""
+    data = os.pread(descriptor, HEADER_SIZE, offset)
+    if len(data) < HEADER_SIZE:
+        return None
+    _, length, entries, stored_ms = _HEADER.unpack(data)
+    return Header(entries, stored_ms, HEADER_SIZE + length)
 
 
 def walk(descriptor: int) -> Iterator[tuple[int, StoredFrame]]:

@@ -157,6 +157,7 @@ class AmqpUplink(interfaces.Uplink):
         self._commands: AmqpCommands | None = None
         self._connected = False
         self._blocked = False
+        self._connections = 0
         self._error: str | None = None
 
     def on_command(self, take: TakeCommand) -> None:
@@ -198,6 +199,7 @@ class AmqpUplink(interfaces.Uplink):
             if not closed.done():
                 logger.info("connected to the broker at %s:%d", self._options.host, self._options.port)
                 self._connected, self._error = True, None
+                self._connections += 1
                 backoff.reset()
                 for sender in self._lanes.values():
                     sender.open(connection)
@@ -240,11 +242,12 @@ class AmqpUplink(interfaces.Uplink):
         logger.info("the broker takes messages again")
 
     def status(self) -> dict[str, Any]:
-        """Return ``connected``, ``error``, ``blocked``, and ``commands``: of their queue, or None."""
+        """Return ``connected``, ``error``, ``blocked``, ``connections`` (ever), and ``commands``: of their queue."""
         errors = [sender.error for sender in self._lanes.values() if sender.error]
         return {
             "connected": self._connected,
             "blocked": self._blocked,
+            "connections": self._connections,
             "error": self._error or (errors[0] if errors else None),
             "commands": self._commands.status() if self._commands is not None else None,
         }
