@@ -22,7 +22,7 @@ from tabletop.image import Image, ensure_image, images_directory, is_whole
 from tabletop.image_content import PACKAGES_MOUNT
 from tabletop.limits import raise_limits
 from tabletop.locks import locked
-from tabletop.machine_store import Machine, MachineStore, NoSuchMachineError, NotRunningError
+from tabletop.machine_store import Machine, MachineStore, NoSuchMachineError, NotRunningError, SpoiltRecordError
 from tabletop.mounts import is_mounted, mount_overlay, remove_tree
 from tabletop.network import Network
 from tabletop.package_pool import PackagePool, leave_pools
@@ -389,7 +389,10 @@ class Machines(RunningMachines):
 
     def _forget_cuts(self, name: str) -> None:
         # Its number, and so the name of its link, will be another machine's.
-        machine = self._store.find(name)
+        try:
+            machine = self._store.find(name)
+        except SpoiltRecordError:
+            return  # nobody knows its number
         if machine is None:
             return
         link = self._network.veth(machine.index)

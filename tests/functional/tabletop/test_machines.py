@@ -158,6 +158,7 @@ class TestPrograms:
             machines.run(pair[0], ["true"])
         assert len([path for path in parent.iterdir() if path.is_dir()]) >= 5
         monkeypatch.setattr("tabletop.execution._GRACE", 0.0)
+        monkeypatch.setattr("tabletop.execution._SWEEP_EVERY", 0.0)
         time.sleep(0.1)
         machines.run(pair[0], ["true"])
         assert len([path for path in parent.iterdir() if path.is_dir()]) <= 2
