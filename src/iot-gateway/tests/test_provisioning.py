@@ -29,6 +29,13 @@ def test_a_key_pair_is_made_or_the_public_key_taken():
     assert taken.node.keys == made.node.keys
 
 
+def test_oscore_keys_are_those_of_the_coap_listener():
+    made = provision("kitchen", ["password", "oscore"], Given())
+    assert made.node.protocols == {"mqtt", "coap"}
+    assert made.shown.keys() == {"username", "password", "oscore-id", "oscore-secret", "oscore-salt"}
+    assert made.node.keys["oscore-secret"] == made.shown["oscore-secret"]
+
+
 def test_a_certificate_s_common_name_may_be_another():
     made = provision("kitchen", ["certificate"], Given(common_name="kitchen.example"))
     nodes = Nodes({"kitchen": made.node, "cellar": provision("cellar", ["certificate"], Given()).node})
@@ -41,7 +48,7 @@ def test_a_certificate_s_common_name_may_be_another():
     ("name", "kinds", "given", "protocols", "reason"),
     [
         ("a b", ["password"], Given(), [], r"name='a b'"),
-        ("a", [], Given(), [], "credentials='': one or more of password, certificate, curve"),
+        ("a", [], Given(), [], "credentials='': one or more of password, certificate, curve, oscore"),
         ("a", ["password", "password"], Given(), [], "each once"),
         ("a", ["token"], Given(), [], "credentials='token'"),
         ("a", ["password"], Given(), ["smtp"], "protocols='smtp': must be of mqtt, coap"),

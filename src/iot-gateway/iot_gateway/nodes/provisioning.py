@@ -4,6 +4,7 @@
 ``password``     mqtt      256 bits of chance; the gateway keeps a hash
 ``certificate``  mqtt      nothing: its certificate's common name is the node's name, or one that is given
 ``curve``        zeromq    a CURVE key pair (ZeroMQ RFC 26), or the public key of one that the node has
+``oscore``       coap      a master secret, a salt and an identifier (RFC 8613)
 ===============  ========  =============================================================================
 """
 
@@ -150,10 +151,18 @@ def _curve(_: str, given: Given) -> Credentials:
     return Credentials(keys={KEY: public}, shown={"public-key": public, "secret-key": secret})
 
 
+def _oscore(name: str, _: Given) -> Credentials:
+    from iot_gateway.listeners.coap.security import make_keys
+
+    keys = make_keys(name)
+    return Credentials(keys=keys, shown=keys)
+
+
 # Libraries of protocols are imported only for a node that speaks them.
 _KINDS: Final[Mapping[str, _Kind]] = {
     "password": _Kind("mqtt", _password, lambda node: bool(node.credential)),
     "certificate": _Kind("mqtt", _certificate, lambda _: False),
     "curve": _Kind("zeromq", _curve, lambda node: "zeromq-public-key" in node.keys),
+    "oscore": _Kind("coap", _oscore, lambda node: "oscore-secret" in node.keys),
 }
 KINDS: Final = tuple(_KINDS)

@@ -7,8 +7,10 @@ other lane goes on. Messages are ``mandatory``, so one that no queue takes comes
 import asyncio
 import logging
 import random
+import ssl
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -28,11 +30,22 @@ logger = logging.getLogger(__name__)
 PERSISTENT = 2
 
 
+class AmqpTlsOptions(interfaces.Options):
+    """How the broker proves who it is."""
+
+    ca: Path
+    """The authority of its certificate, PEM; read at every attempt to connect."""
+    server_name: str = ""
+    """The name or address that the certificate must be for; empty for ``host``."""
+
+
 class AmqpOptions(interfaces.Options):
     """Settings of the uplink."""
 
     host: str
     port: int = Field(default=5672, ge=1, le=65535)
+    tls: AmqpTlsOptions | None = None
+    """Without it nothing is encrypted; with it nothing goes over an unencrypted connection, whatever happens."""
     vhost: str = "/"
     username: str
     password: SecretStr
@@ -186,8 +199,12 @@ class AmqpUplink(interfaces.Uplink):
             if not closed.done():
                 closed.set_result(_describe(error))
 
+        try:
+            parameters = self._parameters()
+        except OSError as error:  # of which ssl.SSLError is one
+            return f"TLS with {self._options.tls.ca if self._options.tls else 'no authority'}: {error}"
         connection = AsyncioConnection(
-            self._parameters(),
+            parameters,
             on_open_callback=lambda _: None if opened.done() else opened.set_result(None),
             on_open_error_callback=on_closed,
             on_close_callback=on_closed,
@@ -231,7 +248,13 @@ class AmqpUplink(interfaces.Uplink):
             socket_timeout=options.connect_timeout,
             stack_timeout=options.connect_timeout,
             client_properties={"connection_name": f"iot-gateway {self._gateway}"},
+            ssl_options=self._tls(options.tls) if options.tls else None,
         )
+
+    def _tls(self, tls: AmqpTlsOptions) -> pika.SSLOptions:
+        context = ssl.create_default_context(cafile=str(tls.ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return pika.SSLOptions(context, tls.server_name or self._options.host)
 
     def _on_blocked(self, _connection: Any, _frame: Any) -> None:
         self._blocked = True
