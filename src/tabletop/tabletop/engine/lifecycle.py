@@ -65,7 +65,7 @@ class Local:
     stopped: bool = False
     removed: bool = False
     leader: bool = False
-    leader_settings: int = 0
+    leader_settings: int = _NEVER
     charm: int = -1
     config: int = _NEVER
     boot: int = -1

@@ -1,7 +1,7 @@
 """Juju's rules, written down from its uniter and not from the engine: what a diary must never show.
 
-Order within a unit is that of juju/juju `internal/worker/uniter` (3.6): `resolver.go`, `relation/resolver.go`,
-`storage/resolver.go`, `operation/runhook.go`.
+Order within a unit is that of juju/juju `internal/worker/uniter` (single files, some from before or after 3.6):
+`resolver.go`, `relation/resolver.go`, `leadership/resolver.go`, `storage/resolver.go`, `operation/runhook.go`.
 """
 
 from collections import Counter, defaultdict
@@ -16,6 +16,7 @@ BEFORE_START = {
     "relation-created",
     "relation-broken",
     "leader-elected",
+    "leader-settings-changed",
     "upgrade-charm",
     "config-changed",
     "start",
@@ -51,6 +52,7 @@ class Unit:
     stopped: bool = False
     removed: bool = False
     elected: bool = False
+    follows: bool = False
     relations: dict[int, Told] = field(default_factory=dict)
     secrets: dict[str, int] = field(default_factory=dict)
     last: str = ""
@@ -133,10 +135,15 @@ def _own(deliveries: Deliveries, unit: Unit, one: Attempt) -> list[str]:
             refuse(unit.elected, "a second time")
             refuse(one.read_at is not None and not one.leader, "but it does not lead")
             unit.elected = True
+        case "leader-settings-changed":
+            # The watcher's first event counts as a change; these charms set none, so there is no other.
+            refuse(unit.follows, "a second time")
+            refuse(unit.elected or (one.read_at is not None and one.leader), "but it leads")
+            unit.follows = True
         case "config-changed":
             refuse(not any(told.endpoint == "ring" for told in unit.relations.values()), "before ring-relation-created")
-            first = one.unit.endswith("/0")
-            refuse(first and not unit.elected, "before leader-elected")
+            refuse(one.unit.endswith("/0") and not unit.elected, "before leader-elected")
+            refuse(not unit.elected and not unit.follows, "before leader-settings-changed")
         case "start":
             refuse(unit.started, "a second time")
             refuse(unit.last != "config-changed", "not after config-changed")

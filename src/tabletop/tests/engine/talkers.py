@@ -30,6 +30,7 @@ HOOKS = (
     "config-changed",
     "start",
     "leader-elected",
+    "leader-settings-changed",
     "ring-relation-changed",
     "server-relation-joined",
     "server-relation-changed",

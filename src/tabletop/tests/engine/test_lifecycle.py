@@ -39,6 +39,14 @@ def test_a_new_unit_gets_storage_install_relations_leadership_config_start() -> 
     ]
 
 
+def test_a_new_unit_that_does_not_lead_is_told_of_the_leader_s_settings_even_if_there_are_none() -> None:
+    remote = Remote("app/1", relations={0: RemoteRelation("peers", "app")})
+    local, told = deliver(Local(), remote)
+    assert told == ["install", "peers-relation-created app", "leader-settings-changed", "config-changed", "start"]
+    assert deliver(local, replace(remote, leader_settings=1))[1] == ["leader-settings-changed"]
+    assert deliver(local, replace(remote, leader_settings=1, leader=True))[1] == ["leader-elected"]
+
+
 def test_joined_and_changed_come_together_unit_by_unit_in_the_order_of_their_numbers() -> None:
     members = {"db/10": 1, "db/2": 1}
     before = Remote("app/0", relations={1: DB})
