@@ -22,7 +22,8 @@ class Run(Command):
 Like Juju's client it waits for 60 s unless --wait says otherwise; the task goes on after that. A unit or an action
 that isn't there, and a parameter that the action's schema refuses, are told on standard error, and nothing is run:
 "failed to schedule any tasks", with exit status 0, as Juju does. Where one of several units isn't there, none runs.
-The exit status is 1 if a task failed, also one that the charm itself failed (Juju's is 0 then)."""
+The exit status is 1 if a task's process failed; it is 0 for a task that the charm itself failed (action-fail), whose
+status says so."""
     examples = (
         "run store/0 smoke-test",
         "run store/leader smoke-test lines=3 deep.key=[1,2] --wait 10m",

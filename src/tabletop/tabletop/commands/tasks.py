@@ -56,8 +56,12 @@ def as_juju(task: dict[str, Any], unit: str) -> dict[str, Any]:
 
 
 def failures(tasks: Iterable[Mapping[str, Any]]) -> int:
-    """Name the tasks that failed on standard error, as Juju does; return the exit status."""
-    failed = [task for task in tasks if task.get("status") != "completed" or return_code(task)]
+    """Name the tasks whose process failed on standard error; return the exit status.
+
+    Juju's rule (`cmd/juju/action/common.go`): a task that was only said to have failed, by `action-fail`, or that was
+    cancelled has no return code above 0, so it doesn't count.
+    """
+    failed = [task for task in tasks if return_code(task) > 0]
     if not failed:
         return 0
     lines = [f' - id "{task["id"]}" with return code {return_code(task)}' for task in failed]

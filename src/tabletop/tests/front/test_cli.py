@@ -281,6 +281,19 @@ def test_run_on_several_units_of_which_one_fails(run, in_model):
     assert json.loads(out)["a/1"]["message"] == "because"
 
 
+def test_a_task_that_was_only_said_to_have_failed_or_was_cancelled_is_no_failure_of_the_client(run, in_model):
+    failed = {**TASKS["8"], "results": {"half": "done", "return-code": 0}}
+    in_model.answers["run_action"] = {"tasks": {"a/1": "8"}}
+    in_model.answers["wait_task"] = failed
+    status, out, err = run("run", "a/1", "act")
+    assert (status, out) == (0, "Action id 8 failed: because\nhalf: done\n\n")
+    assert "ERROR" not in err
+    in_model.answers["wait_task"] = {"id": "8", "unit": "a/1", "status": "cancelled"}
+    status, out, err = run("run", "a/1", "act", "--format", "json")
+    assert (status, json.loads(out)["a/1"]["status"]) == (0, "cancelled")
+    assert "ERROR" not in err
+
+
 def test_run_in_the_background(run, in_model):
     in_model.answers["run_action"] = {"tasks": {"a/0": "7"}}
     status, out, err = run("run", "a/0", "act", "--background")

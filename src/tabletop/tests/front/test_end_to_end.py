@@ -153,6 +153,7 @@ def test_actions(juju: jubilant.Juju) -> None:
         juju.run("store/0", "smoke-test", {"fail": "because"})
     assert (failed.value.task.status, failed.value.task.message) == ("failed", "because")
     assert failed.value.task.results == {"half": "done"}
+    assert "failed: because" in juju.cli("run", "store/0", "smoke-test", "fail=because"), "which ends with 0, as Juju's"
     with pytest.raises(ValueError, match="lines: -1 is less than the minimum of 0"):
         juju.run("store/0", "smoke-test", {"lines": -1})
     with pytest.raises(ValueError, match='action "nope" not defined'):
