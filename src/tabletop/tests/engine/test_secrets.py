@@ -38,6 +38,18 @@ def test_a_secret_is_read_after_it_is_granted_and_not_after_it_is_revoked(relate
     assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
 
 
+def test_what_a_hook_revokes_the_other_side_reads_until_the_hook_has_succeeded(related: World) -> None:
+    world = related
+    uri = add(world, grant="secret-grant --relation 1 $id")
+    world.behave("db-0", "config-changed", f"secret-revoke --relation 1 {uri}; [ -e {world.directory}/go ]")
+    world.controller.set_config("m", "db", {"port": "7"})
+    world.until(lambda: world.units()["db/0"]["workload-status"]["current"] == "error")
+    assert world.out("app/0", f"secret-get {uri} password") == "one"
+    (world.directory / "go").touch()
+    world.settle_well()
+    assert world.refused("app/0", f"secret-get {uri}") == "ERROR permission denied"
+
+
 def test_a_grant_to_one_unit_is_not_one_to_the_other(related: World) -> None:
     uri = add(related, grant="secret-grant --relation db:1 --unit app/1 $id")
     assert related.out("app/1", f"secret-get {uri} password") == "one"
