@@ -164,14 +164,16 @@ async def client(rig: Rig, keys: dict[str, str] | None = None, *, site: Any = No
             context = await aiocoap.Context.create_client_context(transports=["oscore", "udp6"])
         else:
             context = await aiocoap.Context.create_server_context(
-                site, bind=("127.0.0.1", 0), transports=["oscore", "udp6"], server_credentials=credentials
+                site, bind=("127.0.0.1", 0), transports=["oscore", "udp6"]
             )
-    context.client_credentials = credentials
+    context.client_credentials = context.server_credentials = credentials
     if keys is not None:
         credentials[f"coap://127.0.0.1:{rig.port}/*"] = NodeSide(keys)
     try:
         yield Client(rig, context)
     finally:
+        # aiocoap complains of what it took and never began to answer.
+        await asyncio.sleep(0.02)
         await context.shutdown()
 
 

@@ -48,6 +48,8 @@ class Messages(MessageManager):
     def __init__(self, tokens: Any):
         super().__init__(tokens)
         self.recent = recent.Recent()
+        self.on_stray: Callable[[Any], None] = _nothing
+        """Called with the address of who sent a notification that nothing is known of."""
         self._held: dict[tuple[Any, int], None] = {}
 
     def dispatch_message(self, message: Any) -> None:
@@ -64,6 +66,7 @@ class Messages(MessageManager):
             reset: Any = Message(_mtype=RST, _mid=message.mid, code=0)
             reset.remote = message.remote
             self._send_initially(reset)
+            self.on_stray(message.remote)
         elif message.opt.observe is None:
             self._send_empty_ack(message.remote, message.mid, "received")
         else:
@@ -77,6 +80,10 @@ class Messages(MessageManager):
             del self._held[address, identifier]
             self.recent.put(recent.key(address.peer, identifier), recent.UNANSWERED)
             self._send_empty_ack(address, identifier, "stored")
+
+    def release(self, address: Any, identifier: int) -> None:
+        """Forget a notification that could not be stored: when it comes again it is a new one."""
+        self._held.pop((address, identifier), None)
 
     def _deduplicate_message(self, message: Any) -> bool:
         key = recent.key(message.remote.peer, message.mid)
@@ -215,7 +222,14 @@ class Endpoint(interfaces.MessageInterface):
     async def close(self) -> None:
         """End what is under way, and close the sockets."""
         if self._ports:
+            self.quiesce()
+            # What was taken in this round of the loop begins in the next one; aiocoap can't end it before.
+            await asyncio.sleep(0)
             await self.context.shutdown()
+
+
+def _nothing(_address: Any) -> None:
+    pass
 
 
 def _bind(address: str, port: int) -> socket.socket:

@@ -5,7 +5,7 @@
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiocoap.transports.oscore import TransportOSCORE
 
@@ -17,6 +17,9 @@ from iot_gateway.listeners.coap.security import Contexts
 from iot_gateway.listeners.coap.site import Site
 from iot_gateway.listeners.coap.storing import Storing
 from iot_gateway.listeners.coap.telemetry import Gate, ShortWay
+
+if TYPE_CHECKING:
+    from iot_gateway.listeners.lwm2m.server import Lwm2mServer
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +42,23 @@ class CoapListener(interfaces.Listener):
         self._endpoint = Endpoint(self._short)
         self._short.endpoint = self._endpoint
         self._site = Site(self._gate)
+        self._lwm2m: Lwm2mServer | None = None
+        if options.lwm2m is not None:
+            # Not above: it is built on this package, and many gateways do without.
+            from iot_gateway.listeners.lwm2m import server
+
+            self._lwm2m = server.Lwm2mServer(options.lwm2m, core, self._endpoint, self._storing, self._contexts)
+            self._site.parts = {server.REGISTER: self._lwm2m, server.SEND: self._lwm2m}
 
     async def run(self) -> None:
         """Listen until cancelled."""
         await self._until_open()
-        end_watch = self._core.nodes.on_change(self._contexts.forget)
+        end_watch = self._core.nodes.on_change(self._forget)
         try:
-            await self._check()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._check())
+                if self._lwm2m is not None:
+                    tasks.create_task(self._lwm2m.run())
         finally:
             end_watch()
             await self._endpoint.close()
@@ -73,6 +86,11 @@ class CoapListener(interfaces.Listener):
         context.request_interfaces.insert(0, TransportOSCORE(context, context))
         for port in self._endpoint.ports:
             logger.info("CoAP at %s", port.local)
+
+    def _forget(self, names: set[str]) -> None:
+        self._contexts.forget(names)
+        if self._lwm2m is not None:
+            self._lwm2m.forget(names)
 
     async def _check(self) -> None:
         while True:
@@ -104,4 +122,5 @@ class CoapListener(interfaces.Listener):
             "unavailable": self._storing.unavailable,
             "malformed": self._endpoint.malformed,
             "contexts": len(self._contexts),
+            "lwm2m": self._lwm2m.status() if self._lwm2m else None,
         }

@@ -70,7 +70,7 @@ class SequenceNumbers:
             if reserved >= oscore.MAX_SEQNO:
                 raise oscore.ContextUnavailable("no sequence number is left; all nodes need new keys")
             try:
-                _replace(self._path, str(reserved).encode())
+                replace_file(self._path, str(reserved).encode())
             except OSError as error:
                 raise oscore.ContextUnavailable(f"no sequence number can be reserved: {error}") from error
             self._reserved = reserved
@@ -168,7 +168,7 @@ class Contexts:
         self._contexts.clear()
         if self._windows:
             try:
-                _replace(self._windows_file, orjson.dumps(self._windows))
+                replace_file(self._windows_file, orjson.dumps(self._windows))
             except OSError as error:
                 logger.warning("each node will have to prove once that it is fresh: %s", error)
 
@@ -214,7 +214,7 @@ def _nothing() -> None:
     pass
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that a power cut leaves the former one or this one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
