@@ -82,6 +82,9 @@ class UnitAgent(threading.Thread):
         model, store = self._model, self._model.store
         with store.read():
             generation = store.generation
+            if self._stopping.is_set():
+                # Asked since `run` looked: that change is in the generation already, and wouldn't end a wait.
+                return False
             try:
                 row = model.unit(self.unit)
             except NotFoundError:

@@ -71,6 +71,9 @@ class MachineKeeper(threading.Thread):
     def _step(self) -> bool:
         model, store = self._model, self._model.store
         generation = store.generation
+        if self._stopping.is_set():
+            # Asked since `run` looked: that change is in the generation already, and wouldn't end a wait.
+            return False
         row = store.one("SELECT * FROM machine WHERE number = ?", self.number)
         if row is None:
             return False

@@ -1,5 +1,6 @@
 """What an operator asks for: actions, configuration, relations, resources; and what is refused, in which words."""
 
+import dataclasses
 import json
 import stat
 import threading
@@ -8,8 +9,10 @@ import zipfile
 import jubilant
 import pytest
 from jubilant import statustypes, unittypes
-from world import World
+from world import SETTINGS, World
 
+from tabletop.engine.agent import UnitAgent
+from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.model import NotFoundError
 from tabletop.errors import TabletopError
 
@@ -351,6 +354,20 @@ def test_a_model_that_was_being_destroyed_when_tabletop_died_is_gone_after_it(wo
     world.restart()
     assert world.controller.models() == []
     assert not (world.directory / "state/models/m").exists()
+
+
+@pytest.mark.parametrize("kind", ["agent", "keeper"])
+def test_who_is_stopped_just_before_waiting_does_not_wait(world: World, kind: str) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    model = world.controller._model("m")
+    model.settings = dataclasses.replace(SETTINGS, machine_poll=600)
+    worker = UnitAgent(model, "db/0") if kind == "agent" else MachineKeeper(model, 0, threading.Semaphore())
+    worker.stop()
+    step = threading.Thread(target=worker._step, daemon=True)  # as `run` does that has not seen it yet
+    step.start()
+    step.join(10)
+    assert not step.is_alive()
 
 
 def test_files_that_nothing_uses_go_at_the_next_start(world: World) -> None:
