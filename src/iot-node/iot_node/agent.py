@@ -1,17 +1,19 @@
 """The node agent: reads its sensors at an interval and gets every pack to the gateway, sooner or later."""
 
+import itertools
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from iot_node import profiles
+from iot_node import actuation, actuators, profiles
+from iot_node.actuation import Actuation, Report
 from iot_node.config import Config, Credentials
 from iot_node.errors import ConfigError, StoreError
-from iot_node.link import Link
+from iot_node.link import Link, Outcome
 from iot_node.profiles import Measurement
 from iot_node.store import Store
 from iot_telemetry import senml
@@ -43,6 +45,8 @@ class Status:
     waiting_bytes: int = 0
     dropped: int = 0
     """Packs dropped since the agent started because the spool was full."""
+    actuators: dict[str, str] = field(default_factory=dict[str, str])
+    """State of each actuator in words, by its name."""
 
 
 class Agent:
@@ -61,6 +65,12 @@ class Agent:
         self._config = config
         self._clock = clock
         self._profiles = [profiles.create(name, config.seed) for name in config.profiles]
+        self._actuators = actuators.create(config.actuators)
+        self._actuation: Actuation | None = None
+        self._tokens = itertools.count()
+        self._reports: dict[int, Report] = {}
+        """What the gateway has been told of commands and has not acknowledged."""
+        self._reports_held_until = 0.0
         self._status = Status()
         self._written = Status(sampled=-1)
         self._sent_up_to = 0
@@ -82,7 +92,14 @@ class Agent:
         credentials = Credentials.read(config.gateway.credentials_file)
         with (
             Store(config.state_directory / STORE_FILE, config.spool_max_bytes) as store,
-            Link(config.gateway, credentials, config.node, config.topic) as link,
+            actuation.opened(config.state_directory, self._actuators, self._clock) as self._actuation,
+            Link(
+                config.gateway,
+                credentials,
+                config.node,
+                config.topic,
+                config.commands_topic if self._actuators else "",
+            ) as link,
         ):
             logger.info(
                 "node %s: %s every %g s to %s; %d packs waiting from before",
@@ -95,12 +112,14 @@ class Agent:
             due = time.monotonic()
             while not stop.is_set():
                 now = time.monotonic()
+                self._act(store, link)
                 if now >= due:
-                    self._take(store)
+                    self._take(store, self._sample())
                     # Samples that were missed (the machine slept) are not made up for.
                     due += config.interval * (1 + (now - due) // config.interval)
                 self._send(store, link)
-                self._settle(store, link, min(1.0, max(0.0, due - time.monotonic())))
+                longest = actuation.STEP_S if self._actuation is not None and self._actuation.moving else 1.0
+                self._settle(store, link, min(longest, max(0.0, due - time.monotonic())))
                 self._report(store, link)
             deadline = time.monotonic() + _LAST_WORDS_S
             while link.connected and link.in_flight and time.monotonic() < deadline:
@@ -109,12 +128,57 @@ class Agent:
 
     def _sample(self) -> list[Measurement]:
         now = self._clock()
-        return [measurement for profile in self._profiles for measurement in profile.sample(now)]
+        found = [measurement for profile in self._profiles for measurement in profile.sample(now)]
+        return found + [actuator.measurement for actuator in self._actuators]
 
-    def _take(self, store: Store) -> None:
-        """Read the sensors and put the pack into the store."""
+    def _act(self, store: Store, link: Link) -> None:
+        """Take commands, do them, and tell what became of them; what changed is a pack of its own, at once."""
+        if self._actuation is None:
+            return
+        try:
+            for payload in link.messages():
+                self._actuation.take(payload)
+            # Before they are done: a command that takes no time is acknowledged all the same.
+            self._tell(self._actuation, link)
+            changed = self._actuation.step()
+        except StoreError as error:
+            # What was not noted was not done: the gateway sends it again.
+            logger.error("commands wait: %s", error)
+            return
+        if changed:
+            self._take(store, changed)
+            self._tell(self._actuation, link)
+
+    def _tell(self, actuation: Actuation, link: Link) -> None:
+        if link.room and time.monotonic() >= self._reports_held_until:
+            for report in actuation.reports(link.room):
+                token = next(self._tokens)
+                self._reports[token] = report
+                link.publish(token, report.payload, self._report_topic)
+
+    @property
+    def _report_topic(self) -> str:
+        return f"{self._config.commands_topic}/state"
+
+    def _told(self, outcome: Outcome) -> None:
+        """Note the gateway's word on what it was told of a command."""
+        report = self._reports.pop(outcome.token)
+        if self._actuation is None:
+            return
+        try:
+            if outcome.refusal is None:
+                self._actuation.told(report.number, report.state)
+                return
+        except StoreError as error:
+            logger.error("told of a command, but: %s", error)
+        else:
+            logger.error("the gateway refuses what it is told of a command: %s", outcome.refusal)
+        self._actuation.untold(report.number, report.state)
+        self._reports_held_until = time.monotonic() + _RETRY_REFUSED_S
+
+    def _take(self, store: Store, measurements: Sequence[Measurement]) -> None:
+        """Put a pack of what was measured now into the store."""
         now = round(self._clock(), 3)
-        measurements = self._sample()
         try:
             store.add(
                 [measurement.sensor for measurement in measurements],
@@ -143,6 +207,10 @@ class Agent:
     def _settle(self, store: Store, link: Link, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for the gateway's word on packs; forget those that it has."""
         outcomes = link.outcomes(timeout)
+        for outcome in outcomes:
+            if outcome.topic == self._report_topic:
+                self._told(outcome)
+        outcomes = [outcome for outcome in outcomes if outcome.topic != self._report_topic]
         if not outcomes:
             return
         self._in_flight.difference_update(outcome.token for outcome in outcomes)
@@ -162,6 +230,8 @@ class Agent:
         status = self._status
         status.connected = link.connected
         status.problem = link.problem or (f"the gateway refuses packs: {self._refusal}" if self._refusal else "")
+        if self._actuation is not None:
+            status.actuators = self._actuation.describe()
         status.waiting, status.waiting_bytes, status.dropped = store.count, store.bytes, store.dropped
         if status != self._written:
             write_status(self._config.state_directory, status)
@@ -171,13 +241,16 @@ class Agent:
 def write_pack(node: str, now: float, measurements: Sequence[Measurement], numbers: Mapping[str, int]) -> bytes:
     """Write a SenML pack of measurements made at ``now``, each with its sensor's sequence number."""
     return senml.encode(
-        [
-            senml.SenmlRecord(f"{node}/{found.sensor}", now, found.unit, found.value, seq=numbers[found.sensor])
-            for found in measurements
-        ],
+        [_record(f"{node}/{found.sensor}", now, found, numbers[found.sensor]) for found in measurements],
         base_name=f"{node}/",
         base_time=now,
     )
+
+
+def _record(name: str, now: float, found: Measurement, seq: int) -> senml.SenmlRecord:
+    if isinstance(found.value, bool):
+        return senml.SenmlRecord(name, now, found.unit, flag=found.value, seq=seq)
+    return senml.SenmlRecord(name, now, found.unit, found.value, seq=seq)
 
 
 def write_status(directory: Path, status: Status) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from iot_node import profiles
+from iot_node import actuators, profiles
 from iot_node.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -56,6 +56,7 @@ class Gateway:
     host: str
     port: int
     topic_prefix: str
+    commands_prefix: str
     credentials_file: Path
 
 
@@ -65,6 +66,8 @@ class Config:
 
     node: str
     profiles: tuple[str, ...]
+    actuators: tuple[str, ...]
+    """What commands set; see :func:`iot_node.actuators.create`."""
     interval: float
     """Seconds from one pack to the next."""
     seed: int
@@ -78,6 +81,11 @@ class Config:
     def topic(self) -> str:
         """Where the node publishes."""
         return f"{self.gateway.topic_prefix}/{self.node}"
+
+    @property
+    def commands_topic(self) -> str:
+        """Where the node's commands come; what it says of them goes to ``state`` below."""
+        return f"{self.gateway.commands_prefix}/{self.node}"
 
     @classmethod
     def read(cls, path: Path) -> "Config":
@@ -109,12 +117,17 @@ class Config:
             raise ConfigError(
                 f"profiles={list(names)!r}: must be one or more of {', '.join(profiles.NAMES)}, each once"
             )
+        words: list[Any] = top.get("actuators", list, [])
+        if not all(isinstance(word, str) for word in words):
+            raise ConfigError(f"actuators={words!r}: must be names, such as light or window:switch")
+        actuators.create(words)
         level = top.get("log_level", str, "info")
         if level not in LOG_LEVELS:
             raise ConfigError(f"log_level={level!r}: must be one of {', '.join(LOG_LEVELS)}")
         config = cls(
             node=node,
             profiles=names,
+            actuators=tuple(words),
             interval=top.number("interval", 5.0, MIN_INTERVAL_S, MAX_INTERVAL_S),
             # Two simulated nodes must not show the same noise, and one must show the same after a restart.
             seed=top.get("seed", int, zlib.crc32(node.encode())),
@@ -125,6 +138,7 @@ class Config:
                 host=gateway.get("host", str),
                 port=int(gateway.number("port", 1883, 1, 65535)),
                 topic_prefix=gateway.get("topic_prefix", str, "telemetry"),
+                commands_prefix=gateway.get("commands_prefix", str, "commands"),
                 credentials_file=Path(gateway.get("credentials_file", str)),
             ),
         )

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 MAX_IN_FLIGHT: Final = 20
 """Unacknowledged packs: what mosquitto takes at once by default (MQTT 5, Receive Maximum)."""
 _KEEPALIVE_S = 30
-_LINK_IS_UP: Final = 0
+_WAKE: Final = 0
 """In the place of a message identifier, which is never 0 (MQTT 5, section 2.2.1)."""
 _FIRST_DELAY_S, _LAST_DELAY_S = 1, 30
 
@@ -35,16 +35,29 @@ class Outcome(NamedTuple):
     """As given to :meth:`Link.publish`."""
     refusal: str | None
     """Why the gateway refused it, or None: the gateway has it."""
+    topic: str
+    """Where it was published."""
 
 
 class Link:
     """A connection that keeps itself up between entering and leaving the context."""
 
-    def __init__(self, gateway: Gateway, credentials: Credentials, client_id: str, topic: str):
+    def __init__(self, gateway: Gateway, credentials: Credentials, client_id: str, topic: str, commands: str = ""):
+        """Prepare the link.
+
+        Args:
+            gateway: where it goes.
+            credentials: of the node.
+            client_id: of the connection.
+            topic: where packs are published.
+            commands: topic that is subscribed to; none if empty.
+        """
+        self._commands = commands
+        self._messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._gateway = gateway
         self._topic = topic
         self._limit = MAX_IN_FLIGHT
-        self._tokens: dict[int, int] = {}
+        self._tokens: dict[int, tuple[int, str]] = {}
         self._acknowledged: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
         self.connected = False
         self.problem = "not connected yet"
@@ -60,6 +73,8 @@ class Link:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
 
     def __enter__(self) -> Self:
         """Begin to connect; the link need not be up when this returns."""
@@ -90,8 +105,8 @@ class Link:
         """Packs that may be published now: none while the link is down."""
         return max(0, self._limit - len(self._tokens)) if self.connected else 0
 
-    def publish(self, token: int, payload: bytes) -> None:
-        """Send a pack; its outcome comes under ``token``.
+    def publish(self, token: int, payload: bytes, topic: str = "") -> None:
+        """Send a pack, or something else on a topic of its own; its outcome comes under ``token``.
 
         It is sent again after every break of the connection until the gateway has said what became of it. Publish
         only where there is room: what is published while paho still connects, it may send out of order.
@@ -99,16 +114,24 @@ class Link:
         Raises:
             LinkError: the client can't take it.
         """
-        info = self._client.publish(self._topic, payload, qos=1)
+        topic = topic or self._topic
+        info = self._client.publish(topic, payload, qos=1)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             raise LinkError(f"can't publish to {self.where}: {mqtt.error_string(info.rc)}")
         # The acknowledgement may be in the queue already; this thread reads it only later.
-        self._tokens[info.mid] = token
+        self._tokens[info.mid] = (token, topic)
+
+    def messages(self) -> list[bytes]:
+        """Return the commands that have come; their coming ends :meth:`outcomes`' wait."""
+        found: list[bytes] = []
+        while not self._messages.empty():
+            found.append(self._messages.get())
+        return found
 
     def outcomes(self, timeout: float) -> list[Outcome]:
         """Wait up to ``timeout`` seconds for an outcome, and return all that are there.
 
-        The wait also ends, with none, when the link comes up.
+        The wait also ends, with none, when the link comes up or a command comes.
         """
         found: list[Outcome] = []
         deadline = time.monotonic() + timeout
@@ -118,16 +141,16 @@ class Link:
                 mid, refusal = self._acknowledged.get(timeout=left) if left else self._acknowledged.get_nowait()
             except queue.Empty:
                 return found
-            if mid == _LINK_IS_UP:
+            if mid == _WAKE:
                 return found
-            token = self._tokens.pop(mid, None)
-            if token is not None:
-                found.append(Outcome(token, refusal))
+            published = self._tokens.pop(mid, None)
+            if published is not None:
+                found.append(Outcome(published[0], refusal, published[1]))
 
     # Callbacks, in paho's thread
 
     def _on_connect(
-        self, _: mqtt.Client, __: Any, ___: mqtt.ConnectFlags, reason: ReasonCode, properties: Properties | None
+        self, client: mqtt.Client, __: Any, ___: mqtt.ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
             self._down(f"{self.where} refuses the connection: {reason}")
@@ -135,10 +158,13 @@ class Link:
         self._limit = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
         self.connected = True
         self.problem = ""
-        self._acknowledged.put((_LINK_IS_UP, None))
+        if self._commands:
+            client.subscribe(self._commands, qos=1)
+        self._acknowledged.put((_WAKE, None))
         logger.info("connected to %s", self.where)
 
     def _on_connect_fail(self, _: mqtt.Client, __: Any) -> None:
+        # Paho calls this while it handles what went wrong, and says nothing of it.
         self._down(f"{self.where} can't be reached")
 
     def _on_disconnect(
@@ -155,6 +181,16 @@ class Link:
 
     def _on_publish(self, _: mqtt.Client, __: Any, mid: int, reason: ReasonCode, ___: Properties | None) -> None:
         self._acknowledged.put((mid, str(reason) if reason.is_failure else None))
+
+    def _on_subscribe(
+        self, _: mqtt.Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            logger.error("%s gives no commands on %s: %s", self.where, self._commands, reasons[0])
+
+    def _on_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
+        self._messages.put(bytes(message.payload))
+        self._acknowledged.put((_WAKE, None))
 
     def _down(self, problem: str) -> None:
         # An outage is one line, not one for every attempt.

@@ -30,6 +30,8 @@ class FakeGateway:
         self.silent = False
         """Take packs and say nothing."""
         self.receive_maximum: int | None = None
+        self.subscribed: list[str] = []
+        self.refuse_subscriptions = False
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self._clients: list[socket.socket] = []
@@ -85,11 +87,25 @@ class FakeGateway:
                     self.received.append((topic, payload))
                 if not self.silent:
                     client.sendall(bytes([PUBACK << 4, 4]) + struct.pack("!H", identifier) + bytes([reason, 0]))
+            case 8:
+                (size,) = struct.unpack_from("!H", body, 3)  # no properties, one filter
+                self.subscribed.append(body[5 : 5 + size].decode())
+                code = NOT_AUTHORIZED if self.refuse_subscriptions else 1
+                client.sendall(bytes([0x90, 4]) + body[:2] + bytes([0, code]))
+            case 4:
+                pass  # the acknowledgement of a command
             case 12:
                 client.sendall(bytes([13 << 4, 0]))
             case _:
                 return False
         return True
+
+    def command(self, topic: str, content: object) -> None:
+        """Send a command to the client that came last."""
+        payload = content if isinstance(content, bytes) else json.dumps(content).encode()
+        body = struct.pack("!H", len(topic)) + topic.encode() + b"\x00\x07\x00" + payload
+        assert len(body) < 16384
+        self._clients[-1].sendall(bytes([0x32, len(body) & 0x7F | 0x80, len(body) >> 7]) + body)
 
     def close(self) -> None:
         if self._server.fileno() == -1:

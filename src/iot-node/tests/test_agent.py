@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from iot_node import profiles
 from iot_node.agent import Agent, Status, read_status, write_status
+from iot_node.command_log import CommandLog
 from iot_node.config import Config
 from iot_node.errors import ConfigError, StoreError
 from iot_node.profiles import Measurement
@@ -136,3 +138,79 @@ def test_profiles_with_sensors_of_the_same_name_are_refused(config: Config, monk
     monkeypatch.setattr(profiles, "_PROFILES", {"one": Same, "two": Same})
     with pytest.raises(ConfigError, match="one, two have sensors of the same name"):
         Agent(dataclasses.replace(config, profiles=("one", "two")))
+
+
+def with_actuators(config: Config) -> Config:
+    return dataclasses.replace(config, interval=3600.0, actuators=("light", "shutter"))
+
+
+def readings(gateway, sensor: str) -> list[float | None]:
+    packs = [payload for topic, payload in list(gateway.received) if topic == "telemetry/node-1"]
+    records = [record for payload in packs for record in senml.decode(payload, time.time())]
+    return [record.value for record in records if record.name == f"node-1/{sensor}"]
+
+
+def reports(gateway) -> list[dict[str, str]]:
+    return [json.loads(payload) for topic, payload in list(gateway.received) if topic == "commands/node-1/state"]
+
+
+def command(identifier: str, target: str, value: float | str, **more: float) -> dict[str, object]:
+    return {"id": identifier, "target": target, "value": value, "expires": time.time() + 60, **more}
+
+
+def test_a_node_without_actuators_asks_for_no_commands(gateway, config: Config):
+    with running(config):
+        wait_for(lambda: len(gateway.received) >= 2)
+    assert gateway.subscribed == []
+
+
+def test_a_command_is_done_and_told_at_once(gateway, config: Config):
+    with running(with_actuators(config)):
+        wait_for(lambda: gateway.subscribed and len(gateway.received) >= 1)
+        assert readings(gateway, "actuator/light") == [0.0]
+        gateway.command("commands/node-1", command("one", "light", 60))
+        gateway.command("commands/node-1", b"{")
+        gateway.command("commands/node-1", command("two", "shutter", "half"))
+        wait_for(lambda: len(reports(gateway)) == 3)
+        wait_for(lambda: readings(gateway, "actuator/light")[-1] == 60.0)
+        wait_for(lambda: told(config).actuators == {"light": "60 %", "shutter": "0 %"})
+    assert [(found["id"], found["state"]) for found in reports(gateway)] == [
+        ("one", "acknowledged"),
+        ("two", "refused"),
+        ("one", "applied"),
+    ]
+    assert gateway.subscribed == ["commands/node-1"]
+
+
+def test_a_report_is_sent_again_until_it_is_taken(gateway, config: Config, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("iot_node.agent._RETRY_REFUSED_S", 0.2)
+    with running(with_actuators(config)):
+        wait_for(lambda: gateway.subscribed and len(gateway.received) >= 1)
+        gateway.refuse_packs = 1
+        gateway.command("commands/node-1", command("one", "toaster", 1))
+        wait_for(lambda: len(reports(gateway)) == 1)
+
+
+def test_a_log_that_can_not_be_written_is_no_end(
+    gateway, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    add, calls = CommandLog.add, iter(range(1000))
+
+    def sometimes(self: CommandLog, *arguments: object) -> object:
+        if next(calls) == 0:
+            raise StoreError("disk full")
+        return add(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CommandLog, "add", sometimes)
+    with running(with_actuators(config)):
+        wait_for(lambda: gateway.subscribed and len(gateway.received) >= 1)
+        gateway.command("commands/node-1", command("one", "light", 60))
+        wait_for(lambda: "commands wait: disk full" in caplog.text)
+        gateway.command("commands/node-1", command("one", "light", 60))
+        wait_for(lambda: len(reports(gateway)) == 2)
+
+
+def test_a_gateway_that_gives_no_commands_is_told_of(gateway, config: Config, caplog: pytest.LogCaptureFixture):
+    gateway.refuse_subscriptions = True
+    with running(with_actuators(config)):
+        wait_for(lambda: "gives no commands on commands/node-1: Not authorized" in caplog.text)

@@ -31,6 +31,8 @@ def test_two_nodes_have_different_noise_and_one_the_same_after_a_restart(config_
         ('profiles = ["toaster"]', "toaster"),
         ("profiles = []", "must be one or more of"),
         ('profiles = ["host", "host"]', "each once"),
+        ('actuators = ["toaster"]', "actuators: 'toaster' is none"),
+        ("actuators = [1]", "actuators=[1]: must be names"),
         ("seed = true", "seed=True: must be of type int"),
         ('log_level = "loud"', "log_level='loud'"),
         ("spool_max_bytes = 10", "spool_max_bytes=10"),

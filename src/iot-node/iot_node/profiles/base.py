@@ -11,7 +11,7 @@ class Measurement(NamedTuple):
     """Name below the node's, such as ``humidity``."""
     unit: str
     """Symbol of the SenML units registry (RFC 8428, section 12.1)."""
-    value: float
+    value: float | bool
 
 
 class Profile(ABC):
