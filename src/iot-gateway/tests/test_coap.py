@@ -294,6 +294,49 @@ async def test_a_restart_costs_at_most_an_echo(tmp_path: Path, killed: bool):
         assert len(rig.intake.taken) == 2
 
 
+async def test_a_protected_request_is_repeated(tmp_path: Path):
+    async with site(tmp_path) as rig, client(rig, rig.keys["kitchen"]) as node, raw(rig) as bare:
+        await node.post("/telemetry", PACK)
+        (side,) = node.context.client_credentials.values()
+        request = aiocoap.Message(code=aiocoap.POST, uri_path=("telemetry",), content_format=110, payload=PACK)
+        protected, _ = side.protect(request)
+        protected.mid, protected.mtype, protected.token = 7, aiocoap.CON, b"tok"
+        bare.send(protected.encode())
+        answer = await bare.receive()
+        assert answer is not None
+        bare.send(protected.encode())
+        assert await bare.receive() == answer
+        # Under another message ID it is a replay.
+        protected.mid = 8
+        bare.send(protected.encode())
+        refusal = await bare.receive()
+        assert refusal is not None
+        assert refusal[1] == 0x81
+        for length in range(12):
+            protected.mid, protected.payload = 100 + length, b"x" * length
+            bare.send(protected.encode())
+            refusal = await bare.receive()
+            assert refusal is not None
+            assert refusal[1] >= 0x80
+        assert len(rig.intake.taken) == 2
+
+
+async def test_what_is_refused_behind_oscore(tmp_path: Path):
+    async with site(tmp_path, store_seconds=0.2) as rig, client(rig, rig.keys["kitchen"]) as node:
+        await node.post("/telemetry", PACK)
+        assert (await node.post("/telemetry", PACK, 60)).code == CODES.UNSUPPORTED_CONTENT_FORMAT
+        malformed = await node.post("/telemetry", b"[]")
+        assert (malformed.code, malformed.payload) == (CODES.BAD_REQUEST, b"an empty SenML pack")
+        assert (await node.post("/nowhere", PACK)).code == CODES.NOT_FOUND
+        rig.intake.stores = False
+        answer = await node.post("/telemetry", PACK)
+        assert (answer.code, answer.opt.max_age) == (CODES.SERVICE_UNAVAILABLE, 10)
+        rig.intake.stores = True
+        rig.intake.store()
+        assert (await node.post("/telemetry/a/b", PACK)).code == CODES.CHANGED
+        assert rig.intake.taken[-1][1] == "kitchen/a/b"
+
+
 async def test_a_removed_node_is_not_heard(tmp_path: Path):
     async with site(tmp_path) as rig, client(rig, rig.keys["kitchen"]) as node:
         await node.post("/telemetry", PACK)

@@ -1,5 +1,7 @@
 """The parts of the CoAP listener by themselves."""
 
+from pathlib import Path
+
 import aiocoap
 import pytest
 from aiocoap.message import Message
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from iot_gateway.listeners.coap import blocks, recent, wire
 from iot_gateway.listeners.coap.blocks import Blocks, Progress
 from iot_gateway.listeners.coap.recent import Recent
-from iot_gateway.listeners.coap.security import SequenceNumbers
+from iot_gateway.listeners.coap.security import NodeContext, SequenceNumbers
+from iot_gateway.nodes import Node
 
 OPTIONS = st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=300)), max_size=6)
 
@@ -126,3 +129,23 @@ def test_sequence_numbers_never_come_twice(tmp_path, monkeypatch):
 
 def test_blocks_hold_no_more_than_their_bound():
     assert blocks.MOST_BYTES <= 8 * 2**20
+
+
+def test_oscore_is_that_of_the_specification():
+    # RFC 8613, appendix C.1.2 (keys), C.4 (request), C.7 (answer); the server's side, as the gateway is.
+    keys = {
+        "oscore-id": "",
+        "oscore-secret": "0102030405060708090a0b0c0d0e0f10",
+        "oscore-salt": "9e7ca92223786340",
+    }
+    node = Node("node", keys=keys)
+    context = NodeContext(node, b"\x01", SequenceNumbers(Path("/nowhere")), b"")
+    context.recipient_replay_window.initialize_empty()
+    assert context.recipient_key.hex() == "f0910ed7295e6ad4b54fc793154302ff"
+    assert context.sender_key.hex() == "ffb14e093c94c9cac9471648b4f98710"
+    sealed = context.sealed(b"\x14")
+    assert sealed is not None
+    assert sealed.nonce.hex() == "4622d4dd6d944168eefb549868"
+    assert context.open(sealed, bytes.fromhex("612f1092f1776f1c1668b3825e")).hex() == "01b3747631"
+    answer = bytes.fromhex("45ff48656c6c6f20576f726c6421")
+    assert context.seal(sealed, answer).hex() == "dbaad1e9a7e7b2a813d3c31524378303cdafae119106"

@@ -1,8 +1,8 @@
 """The UDP sockets, and aiocoap on top of them.
 
 Two ways lead from a datagram to its answer. Plain telemetry in one datagram, by far the most of what comes, takes a
-short one (:mod:`iot_gateway.listeners.coap.telemetry`); all else goes through aiocoap: blocks, OSCORE, LwM2M. Both
-share one memory of what came lately, which is bounded; aiocoap's own is not.
+short one (:mod:`iot_gateway.listeners.coap.short_way`); all else goes through aiocoap: blocks, LwM2M, what is unusual.
+Both share one memory of what came lately, which is bounded; aiocoap's own is not.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -111,7 +111,6 @@ class Endpoint(interfaces.MessageInterface):
         self._quick = quick
         self._ports: list[Port] = []
         self._reading = False
-        self._identifier = 0
 
     def open(self, addresses: list[str], port: int, site: interfaces.Resource, credentials: Any) -> None:
         """Bind, and read what comes.
@@ -196,11 +195,15 @@ class Endpoint(interfaces.MessageInterface):
 
     def answer(self, address: Address, request: wire.Request, code: int, *more: Any) -> None:
         """Answer a request that took the short way; ``more`` as in :func:`iot_gateway.listeners.coap.wire.reply`."""
-        kind, identifier = wire.ACKNOWLEDGEMENT, request.identifier
-        if request.kind != wire.CONFIRMABLE:
-            # Message IDs of the two ways are drawn from one counter, or a node might take one for a repetition.
-            kind, identifier = wire.NON_CONFIRMABLE, self.messages._next_message_id()
+        kind, identifier = self.heading(request)
         address.port.send(wire.reply(kind, code, identifier, request.token, *more), address.peer)
+
+    def heading(self, request: wire.Request) -> tuple[int, int]:
+        """Return the type and the message ID of an answer."""
+        if request.kind == wire.CONFIRMABLE:
+            return wire.ACKNOWLEDGEMENT, request.identifier
+        # Message IDs of the two ways are drawn from one counter, or a node might take one for a repetition.
+        return wire.NON_CONFIRMABLE, self.messages._next_message_id()
 
     # What aiocoap asks of a transport
 

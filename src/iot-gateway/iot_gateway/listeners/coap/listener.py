@@ -14,9 +14,10 @@ from iot_gateway.backoff import Backoff
 from iot_gateway.listeners.coap.endpoint import Endpoint
 from iot_gateway.listeners.coap.options import CoapOptions
 from iot_gateway.listeners.coap.security import Contexts
+from iot_gateway.listeners.coap.short_way import ShortWay
 from iot_gateway.listeners.coap.site import Site
 from iot_gateway.listeners.coap.storing import Storing
-from iot_gateway.listeners.coap.telemetry import Gate, ShortWay
+from iot_gateway.listeners.coap.telemetry import Gate
 
 if TYPE_CHECKING:
     from iot_gateway.listeners.lwm2m.server import Lwm2mServer
@@ -38,7 +39,7 @@ class CoapListener(interfaces.Listener):
         self._storing = Storing(core.intake, options.store_seconds, options.retry_seconds)
         self._gate = Gate(options, core.nodes, self._storing)
         self._contexts = Contexts(core.nodes, bytes.fromhex(options.gateway_id), core.state / "coap")
-        self._short = ShortWay(self._gate)
+        self._short = ShortWay(self._gate, self._contexts)
         self._endpoint = Endpoint(self._short)
         self._short.endpoint = self._endpoint
         self._site = Site(self._gate)

@@ -15,10 +15,11 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from aiocoap import oscore
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from iot_gateway.nodes import Node, Nodes
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 IDENTIFIER, SECRET, SALT = "oscore-id", "oscore-secret", "oscore-salt"
 """Under these names a node has its keys, see :class:`iot_gateway.nodes.node.Node`."""
 RESERVE: Final = 10_000
+TAG: Final = 8
+"""Bytes by which a message is told to be genuine, in AES-CCM-16-64-128."""
+_SEQUENCE_LENGTH, _KEY_PRESENT = 0x07, 0x08
 WINDOW: Final = 32
 """Requests that may overtake each other (section 7.4)."""
 
@@ -78,6 +82,14 @@ class SequenceNumbers:
         return self._next - 1
 
 
+class Sealed(NamedTuple):
+    """What opens a request and seals its answer (RFC 8613, sections 5.2 and 5.4)."""
+
+    sequence: int
+    nonce: bytes
+    aad: bytes
+
+
 class NodeContext(oscore.CanProtect, oscore.CanUnprotect, oscore.SecurityContextUtils):
     """The security context with one node, with the algorithms that RFC 8613 has for defaults."""
 
@@ -104,11 +116,43 @@ class NodeContext(oscore.CanProtect, oscore.CanUnprotect, oscore.SecurityContext
         self.echo_recovery = echo
         self.recipient_replay_window = oscore.ReplayWindow(WINDOW, _nothing)
         self._numbers = numbers
+        self._opener = AESCCM(self.recipient_key, TAG)
+        self._sealer = AESCCM(self.sender_key, TAG)
+        padded = bytes((len(self.recipient_id),)) + self.recipient_id.rjust(7, b"\0") + bytes(5)
+        self._nonce_base = int.from_bytes(self.common_iv, "big") ^ int.from_bytes(padded, "big")
+        self._aad_start = b"\x85\x01\x81\x0a" + _byte_string(self.recipient_id)
 
     @property
     def fingerprint(self) -> str:
         """Names the context in what is written down; other keys make another one."""
         return hashlib.blake2b(self.recipient_key + self.recipient_id, digest_size=16).hexdigest()
+
+    def sealed(self, partial_iv: bytes) -> Sealed | None:
+        """Return what opens a request; None if it may be a repetition, or may not be told from one."""
+        sequence = int.from_bytes(partial_iv, "big")
+        window = self.recipient_replay_window
+        if not window.is_initialized() or not window.is_valid(sequence):
+            return None
+        nonce = (self._nonce_base ^ sequence).to_bytes(13, "big")
+        # CBOR: [1, [10], kid, partial IV, h''] within ["Encrypt0", h'', ...]
+        external = self._aad_start + _byte_string(partial_iv) + b"\x40"
+        return Sealed(sequence, nonce, b"\x83\x68Encrypt0\x40" + _byte_string(external))
+
+    def open(self, sealed: Sealed, payload: bytes) -> bytes:
+        """Return what a request holds: code, options, payload.
+
+        Raises:
+            InvalidTag: it is not the node's.
+        """
+        return self._opener.decrypt(sealed.nonce, payload, sealed.aad)
+
+    def seal(self, sealed: Sealed, content: bytes) -> bytes:
+        """Return an answer's payload; a second, other answer under the same nonce would betray both."""
+        return self._sealer.encrypt(sealed.nonce, content, sealed.aad)
+
+    def take(self, sealed: Sealed) -> None:
+        """Note that a request is taken, and no repetition of it."""
+        self.recipient_replay_window.strike_out(sealed.sequence)
 
     def new_sequence_number(self) -> int:
         """Return a number that was never used with these keys."""
@@ -206,8 +250,25 @@ class Contexts:
             raise KeyError("no such context")
         return context
 
+    def sealed(self, option: bytes) -> tuple[NodeContext, Sealed] | None:
+        """Return what opens a request, by its OSCORE option (section 6.1); None if more is needed than is done here."""
+        if not option or option[0] & ~_SEQUENCE_LENGTH != _KEY_PRESENT:
+            return None
+        length = option[0] & _SEQUENCE_LENGTH
+        if not 1 <= length <= 5:
+            return None
+        node = self._nodes.by_key(IDENTIFIER, option[1 + length :].hex())
+        context = self.of_node(node) if node else None
+        found = context.sealed(option[1 : 1 + length]) if context else None
+        return (context, found) if context and found else None
+
     def get(self, _uri: str) -> None:
         """Return no credentials for EDHOC: keys are provisioned here, not agreed upon."""
+
+
+def _byte_string(value: bytes) -> bytes:
+    # CBOR's, of fewer than 24 bytes.
+    return bytes((0x40 | len(value),)) + value
 
 
 def _nothing() -> None:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from iot_gateway.interfaces import Decode
-from iot_gateway.listeners.coap import recent, wire
+from iot_gateway.listeners.coap import wire
 from iot_gateway.listeners.coap.address import Address
-from iot_gateway.listeners.coap.endpoint import Endpoint
 from iot_gateway.listeners.coap.options import CoapOptions
 from iot_gateway.listeners.coap.security import SECRET
 from iot_gateway.listeners.coap.storing import Pending, Storing
@@ -102,55 +101,3 @@ class Gate:
         self.counters.requests += 1
         topic = "/".join((node, *path)) if path else node
         self.storing.offer(node, topic, payload, DECODERS[content_format], pending)
-
-
-class _Quick(Pending):
-    """A request that took the short way."""
-
-    __slots__ = ("_address", "_endpoint", "_request")
-
-    def __init__(self, endpoint: Endpoint, address: Address, request: wire.Request):
-        super().__init__()
-        self._endpoint, self._address, self._request = endpoint, address, request
-
-    def reply(self, code: int, diagnostic: str = "", max_age: int | None = None) -> None:
-        """Send the answer, and remember its code."""
-        endpoint, address, request = self._endpoint, self._address, self._request
-        endpoint.messages.recent.answer(recent.key(address.peer, request.identifier), code)
-        endpoint.answer(address, request, code, diagnostic, max_age)
-
-
-class ShortWay:
-    """Takes plain telemetry that came in one datagram, without what else CoAP can do."""
-
-    def __init__(self, gate: Gate):
-        self._gate = gate
-        self.endpoint: Endpoint
-
-    def __call__(self, address: Address, request: wire.Request) -> bool:
-        """Take a request, if it is that simple."""
-        path: list[str] = []
-        name: str | None = None
-        content_format: int | None = None
-        for number, value in request.options:
-            if number == wire.URI_PATH:
-                path.append(value.decode(errors="replace"))
-            elif number == wire.CONTENT_FORMAT:
-                content_format = int.from_bytes(value, "big")
-            elif number == wire.URI_QUERY:
-                if value.startswith(b"node="):
-                    name = value[5:].decode(errors="replace")
-            elif number not in (wire.URI_HOST, wire.URI_PORT):
-                return False
-        if not path or path[0] != PATH:
-            return False
-        gate, endpoint = self._gate, self.endpoint
-        endpoint.messages.recent.put(recent.key(address.peer, request.identifier), recent.UNANSWERED)
-        pending = _Quick(endpoint, address, request)
-        try:
-            node = gate.plain_node(PROTOCOL, name, address)
-            gate.offer(node, path[1:], content_format, request.payload, pending)
-        except RefusedError as refusal:
-            gate.counters.refused += 1
-            pending.reply(refusal.code, refusal.diagnostic)
-        return True

@@ -55,8 +55,16 @@ def read(data: bytes) -> Request | None:
     position = 4 + (first & 0x0F)
     if first >> 6 != 1 or first & 0x0F > _MAX_TOKEN or position > size:
         return None
-    token = data[4:position]
-    options: list[tuple[int, bytes]] = []
+    found = options(data, position)
+    if found is None:
+        return None
+    return Request(first >> 4 & 3, data[1], data[2] << 8 | data[3], data[4:position], *found)
+
+
+def options(data: bytes, position: int) -> tuple[list[tuple[int, bytes]], bytes] | None:
+    """Read options from ``position`` on, and the payload behind them; None if they are malformed."""
+    size = len(data)
+    found: list[tuple[int, bytes]] = []
     number = 0
     while position < size:
         byte = data[position]
@@ -64,7 +72,7 @@ def read(data: bytes) -> Request | None:
         if byte == 0xFF:
             if position == size:
                 return None  # a marker, and no payload
-            break
+            return found, data[position:]
         delta, length = byte >> 4, byte & 0x0F
         if delta >= 13 or length >= 13:
             try:
@@ -76,11 +84,9 @@ def read(data: bytes) -> Request | None:
         end = position + length
         if end > size:
             return None
-        options.append((number, data[position:end]))
+        found.append((number, data[position:end]))
         position = end
-    return Request(
-        first >> 4 & 3, data[1], data[2] << 8 | data[3], token, options, data[position:] if position < size else b""
-    )
+    return found, b""
 
 
 def _extended(nibble: int, data: bytes, position: int) -> tuple[int, int]:
@@ -106,10 +112,21 @@ def reply(
         diagnostic: a text for a person to read (section 5.5.2); cut where it is long.
         max_age: seconds after which the request may be repeated (section 5.10.5).
     """
-    made = _HEAD.pack(0x40 | kind << 4 | len(token), code, identifier) + token
+    return _HEAD.pack(0x40 | kind << 4 | len(token), code, identifier) + token + ending(diagnostic, max_age)
+
+
+def ending(diagnostic: str, max_age: int | None) -> bytes:
+    """Return what stands behind the token of a response; see :func:`reply`."""
+    made = b""
     if max_age is not None:
         value = max_age.to_bytes((max_age.bit_length() + 7) // 8, "big")
-        made += bytes((13 << 4 | len(value), MAX_AGE - 13)) + value
+        made = bytes((13 << 4 | len(value), MAX_AGE - 13)) + value
     if diagnostic:
         made += _PAYLOAD + diagnostic.encode()[:_MAX_DIAGNOSTIC]
     return made
+
+
+def protected_reply(kind: int, identifier: int, token: bytes, sealed: bytes) -> bytes:
+    """Return a response whose content is protected by OSCORE (RFC 8613, section 4.2: outside it is always 2.04)."""
+    head = _HEAD.pack(0x40 | kind << 4 | len(token), CHANGED, identifier)
+    return head + token + bytes((OSCORE << 4,)) + _PAYLOAD + sealed
