@@ -19,6 +19,7 @@ from iot_charm.base import ReconcilingCharm, action
 from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.mqtt import MqttGateway
 from iot_charm.interfaces.rabbitmq import RabbitmqRequest
+from iot_gateway import words
 from iot_gateway.errors import NotRunningError
 from node_actions import NodeActions
 from registry import LABEL as PAGE
@@ -45,6 +46,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         framework.observe(self.on.remove, self._on_remove)
         framework.observe(self.on.smoke_test_action, self._on_smoke_test)
         framework.observe(self.on.show_relay_status_action, self._on_show_relay_status)
+        framework.observe(self.on.plan_buffer_action, self._on_plan_buffer)
 
     # What the machine should be
 
@@ -114,7 +116,14 @@ class GatewayCharm(ReconcilingCharm[State]):
             batch_size=config.batch_size,
             batch_age=config.batch_age,
             batch_encoding=answer.batch_encoding,
-            outbox_max_bytes=int(config.outbox_max_bytes),
+            outbox=relay.Outbox(
+                max_bytes=int(config.outbox_max_bytes),
+                full=config.outbox_full,
+                max_age=config.outbox_max_age,
+                resend_order=config.resend_order,
+                resend_rate=config.resend_rate,
+            ),
+            metrics_port=config.metrics_port,
             log_level=config.log_level,
             amqp_host=answer.hostname,
             amqp_port=answer.port,
@@ -165,9 +174,9 @@ class GatewayCharm(ReconcilingCharm[State]):
         if not listener["connected"]:
             yield ops.WaitingStatus(f"Waiting for mosquitto: {listener['error'] or 'connecting'}")
         if not uplink["connected"]:
-            stored = seen["outbox"]["telemetry"]["entries"]
+            behind = words.behind(seen["outbox"]["telemetry"])
             reason = uplink["error"] or "connecting"
-            yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp), {stored} readings stored: {reason}")
+            yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp), {behind}: {reason}")
         elif uplink["blocked"] or uplink["error"]:
             reason = uplink["error"] or "it is short of memory or disk"
             yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to take readings: {reason}")
@@ -198,6 +207,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             event.fail(str(error))
             return
         telemetry = seen["outbox"]["telemetry"]
+        dropped = sum(telemetry["dropped_total"].values())
         event.set_results(
             {
                 "received": seen["received"],
@@ -206,7 +216,8 @@ class GatewayCharm(ReconcilingCharm[State]):
                 "malformed": seen["malformed"],
                 "dead-letters": seen["dead_letters_total"],
                 "behind-seconds": seen["behind_seconds"],
-                "outbox": {"readings": telemetry["entries"], "bytes": telemetry["bytes"]},
+                "summary": seen["summary"],
+                "outbox": {"readings": telemetry["entries"], "bytes": telemetry["bytes"], "dropped": dropped},
                 "connected": {
                     "mqtt": seen["listeners"]["mqtt"]["connected"],
                     "amqp": seen["uplink"]["connected"],
@@ -214,6 +225,15 @@ class GatewayCharm(ReconcilingCharm[State]):
                 "all": json.dumps(seen),
             }
         )
+
+    def _on_plan_buffer(self, event: ops.ActionEvent) -> None:
+        try:
+            plan = relay.plan_buffer()
+        except NotRunningError as error:
+            event.fail(str(error))
+            return
+        results = {name.replace("_", "-"): value for name, value in plan.items() if value is not None}
+        event.set_results({**results, "assumptions": "; ".join(plan["assumptions"])})
 
 
 def _roster(state: State, identities: Mapping[str, Identity]) -> relay.Roster:

@@ -47,6 +47,17 @@ class Listener:
 
 
 @dataclass(frozen=True)
+class Outbox:
+    """How readings wait for RabbitMQ, and how they are sent when it is back."""
+
+    max_bytes: int
+    full: str
+    max_age: int
+    resend_order: str
+    resend_rate: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the relay's configuration depends on."""
 
@@ -56,7 +67,9 @@ class Settings:
     batch_size: int
     batch_age: int
     batch_encoding: str
-    outbox_max_bytes: int
+    outbox: Outbox
+    metrics_port: int
+    """On the loopback; 0 for none."""
     log_level: str
     amqp_host: str
     amqp_port: int
@@ -97,7 +110,16 @@ encoding = {_quoted(settings.batch_encoding)}
 
 [outbox]
 directory = {_quoted(str(STATE / "outbox"))}
-max_bytes = {settings.outbox_max_bytes}
+max_bytes = {settings.outbox.max_bytes}
+full = {_quoted(settings.outbox.full)}
+max_age = {settings.outbox.max_age}
+
+[resend]
+order = {_quoted(settings.outbox.resend_order)}
+rate = {settings.outbox.resend_rate}
+
+[metrics]
+port = {settings.metrics_port}
 
 [listeners.mqtt]
 addresses = {json.dumps(addresses)}
@@ -273,6 +295,15 @@ def status() -> dict[str, Any]:
         NotRunningError: it does not run.
     """
     return relay_status.ask(SOCKET)
+
+
+def plan_buffer() -> dict[str, Any]:
+    """Return how long RabbitMQ can be out of reach, as the relay reckons it.
+
+    Raises:
+        NotRunningError: it does not run.
+    """
+    return control.ask(CONTROL, {"do": "plan-buffer"})
 
 
 def stop() -> None:

@@ -13,6 +13,7 @@ from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.databag import first_unit
 from iot_charm.interfaces.mqtt import MqttNode
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
+from iot_gateway import words
 from iot_gateway.nodes import Node
 from registry import Registry
 
@@ -34,6 +35,11 @@ class GatewayConfig(CharmConfig):
     batch_size: int = Field(ge=1, le=100_000)
     batch_age: int = Field(ge=10, le=60_000)
     outbox_max_bytes: OutboxBytes
+    outbox_full: Literal["refuse", "drop-oldest"]
+    outbox_max_age: int = Field(ge=0, le=10 * 365 * 86400)
+    resend_order: Literal["oldest-first", "newest-first"]
+    resend_rate: int = Field(ge=0, le=10_000_000)
+    metrics_port: int = Field(ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
     def gateway(self, unit: ops.Unit) -> str:
@@ -164,12 +170,14 @@ class State:
 
 def describe_nodes(count: int, relay: Mapping[str, Any]) -> str:
     """Return the text of the active status, ``Ready (2 nodes, outbox empty, 1 dead letter)``."""
-    entries: int = relay["outbox"]["telemetry"]["entries"]
-    parts = [_counted(count, "node"), f"{_counted(entries, 'reading')} in the outbox" if entries else "outbox empty"]
+    parts = [_counted(count, "node"), words.behind(relay["outbox"]["telemetry"])]
     if relay["dead_letters_total"]:
         parts.append(_counted(relay["dead_letters_total"], "dead letter"))
+    dropped = sum(relay["outbox"]["telemetry"]["dropped_total"].values())
+    if dropped:
+        parts.append(f"{_counted(dropped, 'reading')} dropped")
     return f"Ready ({', '.join(parts)})"
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

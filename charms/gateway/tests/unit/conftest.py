@@ -29,6 +29,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(relay, "is_installed", lambda: made.relay_settings is not None)
     monkeypatch.setattr(relay, "status", made.relay_status)
     monkeypatch.setattr(relay, "node_states", made.node_states)
+    monkeypatch.setattr(relay, "plan_buffer", made.plan_buffer)
     monkeypatch.setattr(relay, "stop", lambda: made.stopped.append("relay"))
     monkeypatch.setattr(relay, "remove", lambda: made.stopped.append("relay removed"))
     return made

@@ -25,6 +25,7 @@ class Machine:
     installed: Path | None = None
     stopped: list[str] = field(default_factory=list)
     status: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def ensure_broker(self, topic_prefix: str) -> None:
@@ -57,10 +58,20 @@ class Machine:
             raise NotRunningError("no relay answers")
         return self.states
 
+    def plan_buffer(self) -> dict[str, Any]:
+        if self.plan is None:
+            raise NotRunningError("no relay answers")
+        return self.plan
+
     def relay_status(self) -> dict[str, Any]:
         if self.status is None:
             raise NotRunningError("no relay answers")
         return self.status
+
+
+def outbox(**changes: Any) -> dict[str, Any]:
+    figures = {"entries": 0, "bytes": 0, "oldest_seconds": 0.0, "dropped_total": {"bytes": 0, "age": 0}}
+    return {**figures, **changes}
 
 
 def relay_status(**changes: Any) -> dict[str, Any]:
@@ -71,11 +82,12 @@ def relay_status(**changes: Any) -> dict[str, Any]:
         "malformed": 1,
         "dead_letters_total": 0,
         "behind_seconds": 1.5,
+        "summary": "outbox empty",
         "refusal": None,
         "listeners": {"mqtt": {"connected": True, "error": None}},
         "uplink": {"connected": True, "blocked": False, "error": None},
         "forwarders": {"telemetry": {"error": None}},
-        "outbox": {"telemetry": {"entries": 0, "bytes": 0}, "dead-letters": {"entries": 0, "bytes": 0}},
+        "outbox": {"telemetry": outbox(), "dead-letters": outbox()},
         "nodes": {"inbox": []},
         "probes": {},
         **changes,

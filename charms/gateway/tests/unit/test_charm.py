@@ -7,9 +7,10 @@ from typing import Any
 import ops
 import ops.testing
 import pytest
-from fakes import BROKER_SECRET, Machine, amqp, mqtt, relay_status
+from fakes import BROKER_SECRET, Machine, amqp, mqtt, outbox, relay_status
 from ops.testing import ActiveStatus, BlockedStatus, Context, State, WaitingStatus
 
+import relay
 from charm import GatewayCharm
 
 Gateway = Context[GatewayCharm]
@@ -106,6 +107,11 @@ def test_an_answer_that_the_interface_does_not_allow_blocks(context: Gateway, ma
         ("batch_age", 5),
         ("outbox_max_bytes", "1KiB"),
         ("outbox_max_bytes", "lots"),
+        ("outbox_full", "drop"),
+        ("outbox_max_age", -1),
+        ("resend_order", "newest"),
+        ("resend_rate", -1),
+        ("metrics_port", 65536),
         ("log_level", "TRACE"),
     ],
 )
@@ -121,12 +127,27 @@ def test_options_reach_the_relay(context: Gateway, machine: Machine):
     context.run(context.on.config_changed(), state(amqp(), config=config))
     assert machine.relay_settings is not None
     assert (
-        machine.relay_settings.outbox_max_bytes,
+        machine.relay_settings.outbox.max_bytes,
         machine.relay_settings.gateway,
         machine.relay_settings.listener.topic_prefix,
     ) == (2097152, "gw", "a/b")
     assert (machine.relay_settings.batch_size, machine.relay_settings.batch_age) == (7, 70)
     assert machine.topic_prefix == "a/b"
+
+
+def test_how_readings_wait_is_configured(context: Gateway, machine: Machine):
+    config: dict[str, Any] = {
+        "outbox_max_bytes": "1GiB",
+        "outbox_full": "drop-oldest",
+        "outbox_max_age": 86400,
+        "resend_order": "newest-first",
+        "resend_rate": 2000,
+        "metrics_port": 9102,
+    }
+    context.run(context.on.config_changed(), state(amqp(), config=config))
+    assert machine.relay_settings is not None
+    assert machine.relay_settings.outbox == relay.Outbox(2**30, "drop-oldest", 86400, "newest-first", 2000)
+    assert machine.relay_settings.metrics_port == 9102
 
 
 def test_every_unit_gets_an_identity_that_it_alone_can_read(context: Gateway, machine: Machine):
@@ -218,7 +239,7 @@ def test_the_relation_to_rabbitmq_breaks_and_the_relay_goes_on_storing(context: 
     assert set(published(out, nodes)["credentials"]) == {"sensor-node/0"}
 
 
-OUTBOX = {"telemetry": {"entries": 5, "bytes": 700}, "dead-letters": {"entries": 0, "bytes": 0}}
+OUTBOX = {"telemetry": outbox(entries=34_000, bytes=700, oldest_seconds=12.3), "dead-letters": outbox()}
 
 
 @pytest.mark.parametrize(
@@ -226,11 +247,15 @@ OUTBOX = {"telemetry": {"entries": 5, "bytes": 700}, "dead-letters": {"entries":
     [
         (
             {"outbox": OUTBOX, "dead_letters_total": 1},
-            ActiveStatus("Ready (0 nodes, 5 readings in the outbox, 1 dead letter)"),
+            ActiveStatus("Ready (0 nodes, 12 s behind, 34,000 readings in the outbox, 1 dead letter)"),
+        ),
+        (
+            {"outbox": {"telemetry": outbox(dropped_total={"bytes": 1200, "age": 34})}},
+            ActiveStatus("Ready (0 nodes, outbox empty, 1,234 readings dropped)"),
         ),
         (
             {"outbox": OUTBOX, "uplink": {"connected": False, "blocked": False, "error": "refused"}},
-            WaitingStatus("Waiting for RabbitMQ (amqp), 5 readings stored: refused"),
+            WaitingStatus("Waiting for RabbitMQ (amqp), 12 s behind, 34,000 readings in the outbox: refused"),
         ),
         (
             {"uplink": {"connected": True, "blocked": True, "error": None}},
@@ -275,7 +300,18 @@ def test_show_relay_status(context: Gateway, machine: Machine):
     context.run(context.on.action("show-relay-status"), first)
     assert context.action_results is not None
     assert (context.action_results["received"], context.action_results["behind-seconds"]) == (12, 1.5)
+    assert context.action_results["outbox"] == {"readings": 0, "bytes": 0, "dropped": 0}
     assert json.loads(context.action_results["all"])["confirmed"] == 20
+
+
+def test_plan_buffer(context: Gateway, machine: Machine):
+    machine.plan = {"answer": "1 h", "seconds": 3600, "seconds_at_peak": None, "assumptions": ["one", "two"]}
+    first = context.run(context.on.config_changed(), state(amqp()))
+    context.run(context.on.action("plan-buffer"), first)
+    assert context.action_results == {"answer": "1 h", "seconds": 3600, "assumptions": "one; two"}
+    machine.plan = None
+    with pytest.raises(ops.testing.ActionFailed, match="no relay answers"):
+        context.run(context.on.action("plan-buffer"), first)
 
 
 def test_show_relay_status_of_a_relay_that_does_not_run(context: Gateway, machine: Machine):

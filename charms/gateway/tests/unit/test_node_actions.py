@@ -16,7 +16,7 @@ from iot_gateway.nodes import credentials
 
 Gateway = Context[GatewayCharm]
 
-PEERS = PeerRelation("peers", id=77, peers_data={1: {}})
+PEERS = PeerRelation("peers", id=7777, peers_data={1: {}})
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ RELAY = relay.Settings(
     batch_size=1000,
     batch_age=500,
     batch_encoding="gzip",
-    outbox_max_bytes=2**30,
+    outbox=relay.Outbox(2**30, "drop-oldest", 3600, "newest-first", 500),
+    metrics_port=9100,
     log_level="INFO",
     amqp_host="10.0.0.2",
     amqp_port=5672,
@@ -145,6 +146,9 @@ def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: S
     loaded = relay_config.load(relay.CONFIGURATION)
     assert (loaded.site, loaded.gateway) == ("site-1", "gateway-0")
     assert (loaded.batch.readings, loaded.batch.age_ms) == (1000, 500)
+    assert (loaded.outbox.max_bytes, loaded.outbox.full, loaded.outbox.max_age) == (2**30, "drop-oldest", 3600)
+    assert (loaded.resend.order, loaded.resend.rate) == ("newest-first", 500)
+    assert (loaded.metrics.address, loaded.metrics.port) == ("127.0.0.1", 9100)
     listener: Any = loaded.listener_options("mqtt")
     uplink: Any = loaded.uplink_options()
     assert (listener.addresses, listener.port) == (["127.0.0.1", "10.0.0.1"], 1883)
