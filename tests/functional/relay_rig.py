@@ -25,7 +25,9 @@ NODE, NODE_PASSWORD = "node-1", "node-password"
 NODES = {NODE: NODE_PASSWORD, "node-2": "password-2"}
 ACL = """user iot-gateway
 topic readwrite telemetry/#
+topic write commands/#
 
+pattern read commands/%u
 pattern write telemetry/%u
 pattern write telemetry/%u/#
 pattern read command/%u/#
@@ -172,6 +174,7 @@ password = "{RabbitMq.PASSWORD}"
             "outbox": f'{{directory = "{self.directory}/outbox"}}',
             "mqtt": "",
             "tls": "",
+            "uplink": "",
             **self.settings,
             **changes,
         }
@@ -194,6 +197,7 @@ host = "127.0.0.1"
 port = {self.rabbitmq.port}
 username = "{RabbitMq.USER}"
 exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.names["dead-letters"]}" }}
+{chosen["uplink"]}
 """
 
     @contextlib.contextmanager
