@@ -6,7 +6,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import World, making_world, short_directory
+from leftovers import short_directory
+from world import World, making_world
 
 
 @pytest.fixture

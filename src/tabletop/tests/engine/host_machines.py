@@ -1,20 +1,18 @@
 """Machines that are folders of this host: units run as plain processes, so tests of the engine need no container."""
 
-import os
 import secrets
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leftovers import MARK, end_processes
+
 from tabletop.boot import Bind
 from tabletop.errors import TabletopError
 from tabletop.partition import Cut
 from tabletop.quotas import Limits
-
-_MARK = "TABLETOP_TEST_MACHINE"
 
 
 class HostMachines:
@@ -113,21 +111,10 @@ class HostMachines:
         stdout: Any = None,
         stderr: Any = None,
     ) -> "subprocess.Popen[Any]":
-        marked = {**(env or {}), _MARK: str(self.directory / name)}
+        marked = {**(env or {}), MARK: str(self.directory / name)}
         return subprocess.Popen(
             argv, env=marked, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
         )
 
     def end_abandoned(self, name: str) -> int:
-        mark = f"{_MARK}={self.directory / name}".encode()
-        ended = 0
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    ended += 1
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
-        return ended
+        return end_processes(self.directory / name)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import SETTINGS, World, short_directory
+from leftovers import short_directory
+from world import SETTINGS, World
 
 from tabletop.engine.controller import Controller
 from tabletop.engine.debuglog import DebugLog
@@ -45,10 +46,10 @@ def cramped() -> Iterator[tuple[World, SmallDisk]]:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", state], check=True)
         try:
             world = World(directory)
-            yield world, SmallDisk(state)
-            for model in world.controller.models():
-                world.controller.destroy_model(world.call, model["name"])
-            world.controller.stop()
+            try:
+                yield world, SmallDisk(state)
+            finally:
+                world.close()
         finally:
             subprocess.run(["umount", "--lazy", state], check=True)
 

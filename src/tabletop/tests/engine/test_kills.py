@@ -1,38 +1,26 @@
 """Whenever the daemon is killed, nothing committed is lost, nothing else is seen, and it goes on where it was."""
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+from daemons import OneDaemon, end, paths_in, spawn
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
+from leftovers import short_directory
 from stateful import THOROUGH, stateful
 from talkers import HOOKS, STAGES, Talkers
 from truth import Truth
-from world import short_directory
 
-from tabletop.client import Client, DaemonError, RemoteError
+from tabletop.client import DaemonError, RemoteError
 from tabletop.errors import TabletopError
-from tabletop.paths import Paths
 
-SCRIPT = Path(__file__).parent / "host_daemon.py"
 PATIENCE = 60.0
-
-
-class OneDaemon(Client):
-    """A client that leaves it to the test to start a daemon."""
-
-    def start(self) -> bool:
-        raise DaemonError("there is none")
 
 
 class Kills(Talkers):
@@ -40,15 +28,17 @@ class Kills(Talkers):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stack = contextlib.ExitStack()
-        self.directory = self._stack.enter_context(short_directory())
-        (self.directory / "orders").mkdir()
-        self._paths = Paths(self.directory / "state", self.directory / "cache", self.directory / "run")
-        self._client = OneDaemon(self._paths)
-        self._log = self._stack.enter_context((self.directory / "daemon.log").open("wb"))
-        self._doomed_in: float | None = None
-        self._start()
-        self._client.call("add_model", name="m")
+        with contextlib.ExitStack() as stack:
+            self.directory = stack.enter_context(short_directory())
+            (self.directory / "orders").mkdir()
+            self._paths = paths_in(self.directory)
+            self._client = OneDaemon(self._paths)
+            self._log = stack.enter_context((self.directory / "daemon.log").open("wb"))
+            stack.callback(lambda: end(self._daemon))
+            self._doomed_in: float | None = None
+            self._start()
+            self._client.call("add_model", name="m")
+            self._stack = stack.pop_all()
 
     def _start(self) -> None:
         """Start a daemon; should its first hooks kill it before it answers, another."""
@@ -56,13 +46,7 @@ class Kills(Talkers):
             self._bury()
 
     def _started(self) -> bool:
-        environment = {
-            **os.environ,
-            "TABLETOP_STATE": str(self._paths.state),
-            "TABLETOP_CACHE": str(self._paths.cache),
-            "TABLETOP_RUN": str(self._paths.run),
-        }
-        self._daemon = subprocess.Popen([sys.executable, str(SCRIPT)], env=environment, stderr=self._log)
+        self._daemon = spawn(self._paths, self._log)
         self.mark("start", params={"pid": self._daemon.pid})
         (self.directory / "daemon.pid").write_text(str(self._daemon.pid))
         deadline = time.monotonic() + PATIENCE
@@ -187,14 +171,14 @@ class Kills(Talkers):
         self.order(hook, "kill", stage, times)
 
     def close(self) -> None:
-        for order in (self.directory / "orders").iterdir():
-            order.unlink(missing_ok=True)
-        with contextlib.suppress(RemoteError):
-            # It's gone already if the daemon was killed after it had removed it.
-            self.call("destroy_model", name="m")
-        self._client.call("shutdown")
-        self._daemon.wait(PATIENCE)
-        self._stack.close()
+        with self._stack:
+            for order in (self.directory / "orders").iterdir():
+                order.unlink(missing_ok=True)
+            with contextlib.suppress(RemoteError):
+                # It's gone already if the daemon was killed after it had removed it.
+                self.call("destroy_model", name="m")
+            self._client.call("shutdown")
+            self._daemon.wait(PATIENCE)
 
 
 def _visible(truth: Truth) -> Truth:

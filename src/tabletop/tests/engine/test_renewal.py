@@ -2,19 +2,17 @@
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemons import end, paths_in, spawn
 from world import PATIENCE, pack
 
 from tabletop.client import Client, RemoteError
 from tabletop.paths import Paths
-
-SCRIPT = Path(__file__).parent / "host_daemon.py"
 
 
 class Shell(Client):
@@ -33,15 +31,8 @@ class Shell(Client):
         monkeypatch.setattr("tabletop.client.code_hash", lambda: self.code)
 
     def _start(self) -> bool:
-        environment = {
-            **os.environ,
-            "TABLETOP_STATE": str(self.paths.state),
-            "TABLETOP_CACHE": str(self.paths.cache),
-            "TABLETOP_RUN": str(self.paths.run),
-            "TABLETOP_TEST_CODE": self.code,
-            "TABLETOP_TEST_PATIENCE": str(self.patience),
-        }
-        self.processes.append(subprocess.Popen([sys.executable, str(SCRIPT)], env=environment))
+        more = {"TABLETOP_TEST_CODE": self.code, "TABLETOP_TEST_PATIENCE": str(self.patience)}
+        self.processes.append(spawn(self.paths, **more))
         until(self.running)
         return True
 
@@ -58,13 +49,17 @@ def until(condition: object) -> None:
 @pytest.fixture
 def shell(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     monkeypatch.setattr("tabletop.client.why_unfit", lambda: None)
-    made = Shell(Paths(short_path / "state", short_path / "cache", short_path / "run"), "old", monkeypatch)
-    made.start()
-    yield made
-    made.request("destroy_model", name="m")
-    made.request("shutdown")
-    for process in made.processes:
-        assert process.wait(PATIENCE) == 0
+    made = Shell(paths_in(short_path), "old", monkeypatch)
+    try:
+        made.start()
+        yield made
+        made.request("destroy_model", name="m")
+        made.request("shutdown")
+        for process in made.processes:
+            assert process.wait(PATIENCE) == 0
+    finally:
+        for process in made.processes:
+            end(process)
 
 
 @pytest.fixture

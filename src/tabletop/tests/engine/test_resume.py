@@ -12,33 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemons import OneDaemon, end, paths_in, spawn, variables
 from world import PATIENCE, World, pack
 
-from tabletop.client import Client, RemoteError
+from tabletop.client import RemoteError
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.store import VERSION
 from tabletop.errors import TabletopError
-from tabletop.paths import Paths
-
-SCRIPT = Path(__file__).parent / "host_daemon.py"
 
 
 class Daemon:
     """A daemon of its own state directory, and a client of it."""
 
     def __init__(self, directory: Path) -> None:
-        self.paths = Paths(directory / "state", directory / "cache", directory / "run")
-        self.client = Client(self.paths)
+        self.paths = paths_in(directory)
+        self.client = OneDaemon(self.paths)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {
-            **os.environ,
-            "TABLETOP_STATE": str(self.paths.state),
-            "TABLETOP_CACHE": str(self.paths.cache),
-            "TABLETOP_RUN": str(self.paths.run),
-        }
-        self.process = subprocess.Popen([sys.executable, str(SCRIPT)], env=environment)
+        self.process = spawn(self.paths)
         wait(self.client.running)
 
     def kill(self) -> None:
@@ -77,12 +69,16 @@ def idle(daemon: Daemon, *units: str) -> bool:
 @pytest.fixture
 def daemon(short_path: Path) -> Iterator[Daemon]:
     made = Daemon(short_path)
-    made.start()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.call("destroy_model", name="m")
-        made.call("shutdown")
-        assert made.process.wait(PATIENCE) == 0
+    try:
+        made.start()
+        yield made
+        if made.process is not None and made.process.poll() is None:
+            made.call("destroy_model", name="m")
+            made.call("shutdown")
+            assert made.process.wait(PATIENCE) == 0
+    finally:
+        if made.process is not None:
+            end(made.process)
 
 
 def packed(directory: Path, name: str) -> str:
@@ -165,9 +161,9 @@ def test_killed_again_and_again_it_loses_no_command_and_settles(short_path: Path
 
 
 def test_a_second_daemon_is_refused_and_the_socket_is_for_root_alone(daemon: Daemon) -> None:
-    environment = {**os.environ, "TABLETOP_STATE": str(daemon.paths.state), "TABLETOP_RUN": str(daemon.paths.run)}
+    argv = [sys.executable, "-m", "tabletop.daemon"]
     second = subprocess.run(
-        [sys.executable, "-m", "tabletop.daemon"], env=environment, capture_output=True, text=True, check=False
+        argv, env={**os.environ, **variables(daemon.paths)}, capture_output=True, text=True, check=False
     )
     assert second.returncode == 1
     assert "a daemon runs already" in second.stderr

@@ -7,7 +7,8 @@ from typing import Any
 
 import jubilant
 import pytest
-from world import SETTINGS, World, short_directory
+from leftovers import short_directory
+from world import SETTINGS, World
 
 from tabletop.boot import Bind
 from tabletop.engine.storagespec import parse_directive, parse_size, show_size
@@ -228,9 +229,10 @@ def elsewhere() -> Iterator[World]:
     with short_directory() as directory:
         made = World(directory, dataclasses.replace(SETTINGS, juju_directory="/var/lib/juju", machine_poll=60))
         made.machines.broken.update({"m-0", "m-1"})
-        yield made
-        made.controller.destroy_model(made.call, "m")
-        made.controller.stop()
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def test_locations(elsewhere: World) -> None:

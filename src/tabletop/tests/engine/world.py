@@ -1,9 +1,7 @@
 """A controller on machines that are folders, and charms whose hooks do what a test writes down."""
 
-import shutil
 import stat
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from host_machines import HostMachines
+from leftovers import short_directory
 
 from tabletop.engine.command import Call
 from tabletop.engine.controller import Controller
@@ -56,6 +55,14 @@ class World:
         """Stop the controller and make another that takes up its state."""
         self.controller.stop()
         self.controller = Controller(self.directory / "state", self.machines, self.settings)
+
+    def close(self) -> None:
+        """Destroy the models, and stop the controller even if that fails."""
+        try:
+            for model in self.controller.models():
+                self.controller.destroy_model(self.call, model["name"])
+        finally:
+            self.controller.stop()
 
     def charm(self, name: str, extra: Mapping[str, str] | None = None) -> Path:
         """Pack a charm whose hooks are a shell script that follows `behave`."""
@@ -164,16 +171,6 @@ class World:
 
 
 @contextmanager
-def short_directory() -> Generator[Path]:
-    """Make a folder whose name is short, for an address of a socket has at most 107 bytes."""
-    directory = Path(tempfile.mkdtemp(prefix="tt-", dir="/var/tmp"))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
-@contextmanager
 def making_world(settings: Settings = SETTINGS) -> Generator[World]:
     """Make a world, and end it with its machines."""
     with short_directory() as directory:
@@ -181,6 +178,4 @@ def making_world(settings: Settings = SETTINGS) -> Generator[World]:
         try:
             yield made
         finally:
-            for model in made.controller.models():
-                made.controller.destroy_model(made.call, model["name"])
-            made.controller.stop()
+            made.close()

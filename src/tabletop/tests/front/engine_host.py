@@ -2,12 +2,9 @@
 
 import contextlib
 import io
-import os
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Generator
@@ -20,11 +17,14 @@ import yaml
 
 from tabletop import cli, client
 from tabletop.client import Client
-from tabletop.paths import Paths
 
 TESTS = Path(__file__).parent.parent
+sys.path.insert(0, str(TESTS / "engine"))
+
+from daemons import OneDaemon, end, paths_in, spawn, variables  # noqa: E402
+from leftovers import short_directory  # noqa: E402
+
 BINARY = Path(sys.executable).parent / "tabletop"
-_DAEMON = TESTS / "engine/host_daemon.py"
 _PATIENCE_S = 60.0
 _METADATA = ("name", "summary", "description", "provides", "requires", "peers", "resources", "subordinate", "storage")
 
@@ -32,40 +32,28 @@ _METADATA = ("name", "summary", "description", "provides", "requires", "peers", 
 @contextlib.contextmanager
 def tabletop_on_host() -> Generator[Path]:
     """Run a daemon of its own; return the folder it lives in. Clients find it by the environment."""
-    # A socket's address has at most 107 bytes.
-    directory = Path(tempfile.mkdtemp(prefix="tt-", dir="/var/tmp"))
-    places = {f"TABLETOP_{name}": str(directory / name.lower()) for name in ("STATE", "CACHE", "RUN")}
-    before = {name: os.environ.get(name) for name in (*places, "JUJU_MODEL")}
-    os.environ.update(places)
-    os.environ.pop("JUJU_MODEL", None)
-    log = (directory / "daemon.log").open("wb")
-    process = subprocess.Popen([sys.executable, str(_DAEMON)], stdout=log, stderr=log)
-    patch = pytest.MonkeyPatch()
-    try:
-        daemon = Client(Paths.from_environment())
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(short_directory())
+        paths = paths_in(directory)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in variables(paths).items():
+            patch.setenv(name, value)
+        patch.delenv("JUJU_MODEL", raising=False)
+        log = stack.enter_context((directory / "daemon.log").open("wb"))
+        process = spawn(paths, log)
+        stack.callback(end, process, _PATIENCE_S)
+        daemon = Client(paths)
         deadline = time.monotonic() + _PATIENCE_S
         while not daemon.running():
             assert process.poll() is None, (directory / "daemon.log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        # A client replaces a daemon whose code isn't what is on disk; this one is to stay if that changes meanwhile.
-        code = daemon.request("ping")["code"]
-        patch.setattr(client, "code_hash", lambda: code)
+        # Should it die, no other is to be started: that one would make real machines.
+        patch.setattr(client.Client, "start", OneDaemon.start)
         yield directory
         models = yaml.safe_load(tabletop("models", "--format", "yaml").stdout)["models"]
         for model in models:
             assert tabletop("destroy-model", model["short-name"], "--no-prompt").returncode == 0
-    finally:
-        patch.undo()
-        process.terminate()
-        process.wait(_PATIENCE_S)
-        log.close()
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        shutil.rmtree(directory)
 
 
 def tabletop(*words: object, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":

@@ -2,21 +2,39 @@
 
 import fcntl
 import os
+import shutil
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import tabletop
 from tabletop.client import Client, DaemonError, RemoteError
 from tabletop.codehash import code_hash
 from tabletop.paths import Paths
-from tabletop.stopping import why_unfit
+from tabletop.stopping import stop_daemon, why_unfit
 
 
 @pytest.fixture
-def client(home: Path) -> Client:
-    return Client(Paths.from_environment())
+def code(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package, which daemons run, so that nothing changes but what the test changes."""
+    package = home / "code/tabletop"
+    shutil.copytree(Path(tabletop.__file__).parent, package)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.setattr("tabletop.client.code_hash", lambda: code_hash(package))
+    yield package
+    code_hash.cache_clear()
+
+
+@pytest.fixture
+def client(home: Path, code: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client, whose daemon ends with the test."""
+    made = Client(Paths.from_environment())
+    yield made
+    monkeypatch.undo()
+    stop_daemon(made, print)
 
 
 def test_progress_then_result(client, daemon):
@@ -99,7 +117,6 @@ def test_two_clients_at_once_start_one_daemon(client):
         thread.join()
     assert len(answers) == 3
     assert len(set(answers)) == 1
-    client.call("shutdown")
 
 
 def test_a_daemon_that_can_not_start_says_why(client, home):
@@ -121,29 +138,26 @@ def test_a_run_directory_that_can_not_be_made(client, home):
         client.call("models")
 
 
-def test_a_daemon_of_other_code_is_replaced(client, home, monkeypatch):
-    monkeypatch.setattr("tabletop.client.code_hash", lambda: "first")
+def test_a_daemon_of_other_code_is_replaced(client, code, monkeypatch):
     assert client.start()
     first = client.call("ping")["pid"]
-    # What this process takes for the code on disk is what the daemon, which reads the disk, runs.
-    code_hash.cache_clear()
-    monkeypatch.setattr("tabletop.client.code_hash", code_hash)
     said: list[str] = []
     assert client.call("models", said.append) == []
     assert said == [], "the daemon read the disk too"
-    monkeypatch.setattr("tabletop.client.code_hash", lambda: "later")
+    (code / "engine/more.py").write_text("")
+    code_hash.cache_clear()
     assert client.call("models", said.append) == []
     assert said == ["tabletop's code has changed: its daemon is replaced; machines run on"]
     os.waitpid(first, 0)
     second = client.call("ping")["pid"]
     assert second != first
+    (code / "engine/more.py").write_text("1")
+    code_hash.cache_clear()
     monkeypatch.setattr("tabletop.client.why_unfit", lambda: "SyntaxError: oh no")
     said.clear()
     assert client.call("models", said.append) == []
     assert "can't be run (SyntaxError: oh no): its daemon goes on with the code it has" in said[0]
     assert client.call("ping")["pid"] == second
-    client.call("shutdown")
-    os.waitpid(second, 0)
 
 
 def test_code_that_can_not_be_run_is_found_out(tmp_path, monkeypatch):
