@@ -90,7 +90,10 @@ class RabbitmqCharm(ops.CharmBase):
         label = _user_secret(user.name)
         changed = management.ensure_user(user.name, self._ensure_password(label, f"Password of user {user.name}"))
         for vhost, access in user.access.items():
-            changed |= management.ensure_permissions(vhost, user.name, topology.permissions(access))
+            keys = user.commands.get(vhost, frozenset())
+            if keys:
+                changed |= management.ensure_commands(vhost, sorted(keys), config.limits)
+            changed |= management.ensure_permissions(vhost, user.name, topology.permissions(access, keys))
         changed |= management.ensure_only_vhosts(user.name, set(user.access))
         if changed:
             logger.info("set up user %s for virtual hosts: %s", user.name, ", ".join(user.access))
@@ -109,6 +112,10 @@ class RabbitmqCharm(ops.CharmBase):
                 stream=topology.STREAM,
                 dead_letter_exchange=topology.DEAD_LETTER_EXCHANGE,
                 dead_letter_queue=topology.DEAD_LETTER_QUEUE,
+                commands_exchange=topology.COMMANDS_EXCHANGE,
+                commands_queues=",".join(
+                    sorted(topology.commands_queue(key) for keys in user.commands.values() for key in keys)
+                ),
                 batch_encoding=config.batch_encoding,
             )
             answer.publish(relation, self.unit)

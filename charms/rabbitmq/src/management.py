@@ -5,7 +5,7 @@ Paths and bodies as in ``/api/index.html`` of the broker's management page.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -108,11 +108,39 @@ class Management:
             wanted = {"durable": True, "arguments": {"x-queue-type": kind}}
             changed |= self._ensure(f"queues/{host}/{quote(name)}", wanted)
         for exchange, queue, key in topology.BINDINGS:
-            path = f"bindings/{host}/e/{quote(exchange)}/q/{quote(queue)}"
-            if all(binding["routing_key"] != key for binding in self._get(path)):
-                self._request("POST", path, {"routing_key": key})
-                changed = True
+            changed |= self._ensure_binding(host, exchange, queue, key)
         return changed
+
+    def ensure_commands(self, vhost: str, keys: Iterable[str], limits: topology.Limits) -> bool:
+        """Give each of some gateways its queue of commands; ``keys`` are ``<site>.<gateway>``.
+
+        Queues of other gateways stay: what they hold is to be delivered some day.
+
+        Returns:
+            Whether anything changed.
+        """
+        host = quote(vhost, safe="")
+        exchange = topology.COMMANDS_EXCHANGE
+        policy = {
+            "pattern": topology.COMMANDS_QUEUES,
+            "apply-to": "queues",
+            "definition": limits.commands_policy,
+            "priority": 0,
+        }
+        changed = self._ensure(f"policies/{host}/{quote(exchange)}", policy)
+        for key in keys:
+            queue = topology.commands_queue(key)
+            wanted = {"durable": True, "arguments": {"x-queue-type": "quorum"}}
+            changed |= self._ensure(f"queues/{host}/{quote(queue)}", wanted)
+            changed |= self._ensure_binding(host, exchange, queue, key)
+        return changed
+
+    def _ensure_binding(self, host: str, exchange: str, queue: str, key: str) -> bool:
+        path = f"bindings/{host}/e/{quote(exchange)}/q/{quote(queue)}"
+        if any(binding["routing_key"] == key for binding in self._get(path)):
+            return False
+        self._request("POST", path, {"routing_key": key})
+        return True
 
     def ensure_user(self, name: str, password: str) -> bool:
         """Make a user of the charm's with this password.

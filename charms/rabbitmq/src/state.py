@@ -57,6 +57,8 @@ class User:
     name: str
     access: Mapping[str, frozenset[Access]]
     """Virtual host -> the kinds of access asked for there."""
+    commands: Mapping[str, frozenset[str]]
+    """Virtual host -> ``<site>.<gateway>`` of the gateways whose commands it takes there."""
     relations: tuple[int, ...]
     """Identifiers of the relations that ask for it; applications that ask for the same name share the user."""
 
@@ -78,6 +80,8 @@ class Clients:
     def from_charm(cls, charm: ops.CharmBase) -> Self:
         """Read the requests of all units on all relations; one that is being broken asks for nothing any more."""
         access: dict[str, dict[str, set[Access]]] = defaultdict(lambda: defaultdict(set))
+        commands: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        owners: dict[tuple[str, str], str] = {}
         relations: dict[str, set[int]] = defaultdict(set)
         problems: list[str] = []
         for relation in charm.model.relations[AMQP]:
@@ -90,8 +94,14 @@ class Clients:
                 except InvalidDatabagError as error:
                     problems.append(str(error))
                     continue
-                if request is not None:
-                    requests.append(request)
+                if request is None:
+                    continue
+                requests.append(request)
+                owner = owners.setdefault((request.vhost, request.commands), unit.name)
+                if request.commands and owner != unit.name:
+                    problems.append(f"{unit.name} can't take the commands of {request.commands}: {owner} does")
+                elif request.commands:
+                    commands[request.username][request.vhost].add(request.commands)
             names = sorted({request.username for request in requests})
             if len(names) > 1:
                 problems.append(f"{relation.app.name} asks for several users on one relation: {', '.join(names)}")
@@ -103,6 +113,7 @@ class Clients:
             User(
                 name,
                 {vhost: frozenset(kinds) for vhost, kinds in sorted(vhosts.items())},
+                {vhost: frozenset(keys) for vhost, keys in sorted(commands[name].items())},
                 tuple(sorted(relations[name])),
             )
             for name, vhosts in sorted(access.items())

@@ -151,6 +151,30 @@ def test_what_is_returned_too_often_becomes_a_dead_letter(management: Management
     assert found[1].headers["x-death"][0]["reason"] == "delivery_limit"
 
 
+def test_commands_go_to_the_gateway_that_they_are_for(management: Management, vhost: str, open_channel: Open):
+    assert management.ensure_commands(vhost, ["s.one", "s.two"], LIMITS)
+    assert not management.ensure_commands(vhost, ["s.two"], LIMITS)
+    management.ensure_user("gateway-one", "secret")
+    management.ensure_permissions(vhost, "gateway-one", topology.permissions({"publish"}, ["s.one"]))
+    giver = open_channel(*user(management, vhost, "panel", "command"))
+    giver.basic_publish(topology.COMMANDS_EXCHANGE, "s.one", b"for one", mandatory=True)
+    giver.basic_publish(topology.COMMANDS_EXCHANGE, "s.two", b"for two", mandatory=True)
+    with pytest.raises(pika.exceptions.UnroutableError):
+        giver.basic_publish(topology.COMMANDS_EXCHANGE, "s.three", b"for nobody", mandatory=True)
+    taker = open_channel(vhost, "gateway-one", "secret")
+    assert taker.basic_get("iot.commands.s.one", auto_ack=True)[2] == b"for one"
+    for attempt in (
+        lambda channel: channel.basic_get("iot.commands.s.two"),
+        lambda channel: channel.basic_get(topology.QUEUE),
+        lambda channel: channel.basic_publish(topology.COMMANDS_EXCHANGE, "s.two", b"forged", mandatory=True),
+        lambda channel: channel.queue_delete("iot.commands.s.one"),
+    ):
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+            attempt(open_channel(vhost, "gateway-one", "secret"))
+        assert refused.value.reply_code == 403
+    assert queue(management, vhost, "iot.commands.s.two").type == "quorum"
+
+
 def test_removing_a_user_closes_its_connections_and_spares_others(
     broker, management: Management, vhost: str, open_channel
 ):

@@ -25,6 +25,7 @@ class FakeBroker:
     users: dict[str, str] = field(default_factory=dict)
     permissions: dict[tuple[str, str], Permissions] = field(default_factory=dict)
     found: list[Queue] = field(default_factory=list)
+    commands: dict[str, list[str]] = field(default_factory=dict)
     short_of: tuple[str, ...] = ()
     smoke_error: str = ""
 
@@ -90,6 +91,11 @@ class FakeBroker:
         changed = self.vhosts.get(vhost) != limits
         self.vhosts[vhost] = limits
         return changed
+
+    def ensure_commands(self, vhost: str, keys: list[str], limits: Limits) -> bool:
+        assert limits == self.vhosts[vhost]
+        self.commands[vhost] = keys
+        return True
 
     def ensure_user(self, name: str, password: str) -> bool:
         changed = self.users.get(name) != password

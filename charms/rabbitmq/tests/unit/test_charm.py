@@ -98,6 +98,32 @@ def test_a_broken_relation_takes_its_user_and_secret_along(broker, context: Cont
     assert set(broker.vhosts) == {"iot"}, "what is queued stays"
 
 
+def test_each_gateway_gets_a_queue_of_commands(broker, context: Context, installed, flume):
+    asked = {"username": "gateway", "vhost": "iot", "access": "publish"}
+    units = {number: {**asked, "commands": f"site-1.gateway-{number}"} for number in range(2)}
+    gateway = testing.Relation("amqp", remote_app_name="gateway", remote_units_data=units)
+    state = context.run(context.on.relation_changed(gateway), related(installed, flume, gateway))
+    assert broker.commands == {"iot": ["site-1.gateway-0", "site-1.gateway-1"]}
+    answer = state.get_relation(gateway.id).local_unit_data
+    assert answer["commands-exchange"] == "iot.commands"
+    assert answer["commands-queues"] == "iot.commands.site-1.gateway-0,iot.commands.site-1.gateway-1"
+    permissions = broker.permissions["iot", "gateway"]
+    for number in range(3):
+        assert bool(re.search(permissions.read, f"iot.commands.site-1.gateway-{number}")) is (number < 2)
+    assert not re.search(permissions.write, "iot.commands")
+    assert "commands-queues" not in state.get_relation(flume.id).local_unit_data
+
+
+def test_two_gateways_can_not_share_their_commands(broker, context: Context, installed):
+    asked = {"username": "gateway", "vhost": "iot", "access": "publish", "commands": "site-1.main"}
+    gateway = testing.Relation("amqp", remote_app_name="gateway", remote_units_data={0: asked, 1: asked})
+    state = context.run(context.on.relation_changed(gateway), related(installed, gateway))
+    assert state.unit_status == testing.BlockedStatus(
+        "gateway/1 can't take the commands of site-1.main: gateway/0 does"
+    )
+    assert broker.commands == {"iot": ["site-1.main"]}
+
+
 def test_a_user_that_moves_loses_its_old_vhost(broker, context: Context, installed, flume):
     state = context.run(context.on.relation_changed(flume), related(installed, flume))
     moved = dataclasses.replace(

@@ -11,7 +11,17 @@ def allowed(pattern: str, names: list[str]) -> list[str]:
     return [name for name in names if re.search(pattern, name)]
 
 
-NAMES = ["iot.telemetry", "iot.dead-letters", "iot.telemetry.stream", "amq.default", "amq.topic", "iotXtelemetry", ""]
+NAMES = [
+    "iot.commands",
+    "iot.commands.site-1.gateway-0",
+    "iot.telemetry",
+    "iot.dead-letters",
+    "iot.telemetry.stream",
+    "amq.default",
+    "amq.topic",
+    "iotXtelemetry",
+    "",
+]
 
 
 @pytest.mark.parametrize(
@@ -25,6 +35,7 @@ NAMES = ["iot.telemetry", "iot.dead-letters", "iot.telemetry.stream", "amq.defau
             ["iot.telemetry", "iot.dead-letters"],
             ["iot.telemetry", "iot.dead-letters", "iot.telemetry.stream"],
         ),
+        ({"command"}, [""], ["iot.commands"], [""]),
         ({"consume", "full"}, NAMES, NAMES, NAMES),
     ],
 )
@@ -33,6 +44,16 @@ def test_access_permits_what_the_task_needs_and_no_more(access, configure, write
     assert allowed(found.configure, NAMES) == configure
     assert allowed(found.write, NAMES) == write
     assert allowed(found.read, NAMES) == read
+
+
+def test_a_gateway_reads_the_queues_of_its_own_commands_alone():
+    found = permissions({"publish"}, ["site-1.gateway-0"])
+    names = [*NAMES, "iot.commands.site-1.gateway-1", "iot.commands.site-1Xgateway-0"]
+    assert allowed(found.read, names) == ["iot.commands.site-1.gateway-0"]
+    assert re.search(topology.COMMANDS_QUEUES, topology.commands_queue("site-1.gateway-0"))
+    assert not re.search(topology.COMMANDS_QUEUES, topology.COMMANDS_EXCHANGE)
+    policy = Limits(7, 1_000_000_000, "2D").commands_policy
+    assert (policy["dead-letter-exchange"], policy["delivery-limit"]) == ("iot.dead-letters", 7)
 
 
 def test_every_policy_is_of_a_queue_and_dead_letters_go_where_they_are_kept():

@@ -15,6 +15,8 @@ from iot_charm.interfaces.databag import PlainDatabag
 PASSWORD = "password"
 """The key of the secret that holds the user's password."""
 
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
 BatchEncoding = Literal["gzip", "identity"]
 """How a batch of readings travels: as one gzip member (RFC 1952) or as it is. One setting of the whole chain."""
 
@@ -24,9 +26,11 @@ class RabbitmqRequest(PlainDatabag):
 
     username: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
     vhost: str = Field(min_length=1, max_length=127)
-    access: Literal["publish", "consume", "full"] = "full"
-    """What the user may do: publish to the exchanges, consume from the queues, or (as a charm that does not say,
-    like a public one) configure, read and write everything in its virtual host."""
+    access: Literal["publish", "consume", "command", "full"] = "full"
+    """What the user may do: publish readings and dead letters, consume them from the queues, give commands, or (as a
+    charm that does not say, like a public one) configure, read and write everything in its virtual host."""
+    commands: str = Field(default="", pattern=rf"^({_NAME}\.{_NAME})?$")
+    """``<site>.<gateway>`` of a gateway that takes commands: it gets a queue of its own, and may read that one too."""
 
 
 class RabbitmqAnswer(PlainDatabag):
@@ -46,4 +50,13 @@ class RabbitmqAnswer(PlainDatabag):
     dead_letter_exchange: Annotated[str, Field(alias="dead-letter-exchange")] = "iot.dead-letters"
     """Fanout exchange for payloads that could not be read, and for what a queue rejects."""
     dead_letter_queue: Annotated[str, Field(alias="dead-letter-queue")] = "iot.dead-letters"
+    commands_exchange: Annotated[str, Field(alias="commands-exchange")] = ""
+    """Topic exchange for commands; routing key ``<site>.<gateway>``. Empty where there is none."""
+    commands_queues: Annotated[str, Field(alias="commands-queues")] = ""
+    """The queues of commands that the user may read, with commas between: ``iot.commands.<site>.<gateway>``."""
     batch_encoding: Annotated[BatchEncoding, Field(alias="batch-encoding")] = "gzip"
+
+    def commands_queue(self, key: str) -> str:
+        """Return the queue that brings the commands with this routing key; empty while there is none."""
+        queue = f"{self.commands_exchange}.{key}"
+        return queue if queue in self.commands_queues.split(",") else ""
