@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from iot_node import actuators, profiles
 from iot_node.errors import ConfigError
+from iot_node.tls import Tls
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a node, and a run that it speaks for, may be called."""
@@ -58,6 +59,8 @@ class Gateway:
     topic_prefix: str
     commands_prefix: str
     credentials_file: Path
+    tls: Tls | None = None
+    """Without it nothing is encrypted; with it nothing is sent that is not, whatever happens."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,19 @@ class Config:
                 topic_prefix=gateway.get("topic_prefix", str, "telemetry"),
                 commands_prefix=gateway.get("commands_prefix", str, "commands"),
                 credentials_file=Path(gateway.get("credentials_file", str)),
+                tls=_tls(gateway),
             ),
         )
         gateway.refuse_rest()
         top.refuse_rest()
         return config
+
+
+def _tls(gateway: "_Table") -> Tls | None:
+    ca, certificate, key = (gateway.get(name, str, "") for name in ("ca_file", "certificate_file", "key_file"))
+    if bool(certificate) != bool(key) or (certificate and not ca):
+        raise ConfigError("gateway.certificate_file and gateway.key_file need each other, and gateway.ca_file")
+    return Tls(Path(ca), *(Path(path) if path else None for path in (certificate, key))) if ca else None
 
 
 class _Table:

@@ -6,6 +6,7 @@ acknowledged. Its callbacks only put what happened into a queue; one thread, the
 
 import logging
 import queue
+import sys
 import time
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -15,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from iot_node import tls
 from iot_node.config import Credentials, Gateway
 from iot_node.errors import LinkError
 
@@ -67,6 +69,8 @@ class Link:
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5
         )
         self._client.username_pw_set(credentials.username, credentials.password)
+        if gateway.tls is not None:
+            self._client.tls_set_context(gateway.tls.context())  # pyright: ignore[reportUnknownMemberType]
         self._client.reconnect_delay_set(_FIRST_DELAY_S, _LAST_DELAY_S)
         self._client.max_inflight_messages_set(MAX_IN_FLIGHT)
         self._client.on_connect = self._on_connect
@@ -165,7 +169,8 @@ class Link:
 
     def _on_connect_fail(self, _: mqtt.Client, __: Any) -> None:
         # Paho calls this while it handles what went wrong, and says nothing of it.
-        self._down(f"{self.where} can't be reached")
+        # Paho calls this while it handles what went wrong, and says nothing of it.
+        self._down(f"{self.where} can't be reached{tls.describe(sys.exception())}")
 
     def _on_disconnect(
         self,
