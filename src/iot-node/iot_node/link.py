@@ -169,7 +169,6 @@ class Link:
 
     def _on_connect_fail(self, _: mqtt.Client, __: Any) -> None:
         # Paho calls this while it handles what went wrong, and says nothing of it.
-        # Paho calls this while it handles what went wrong, and says nothing of it.
         self._down(f"{self.where} can't be reached{tls.describe(sys.exception())}")
 
     def _on_disconnect(
