@@ -172,8 +172,10 @@ password = "{RabbitMq.PASSWORD}"
             "gateway": "gateway-0",
             "batch": f"{{readings = {BATCH}, age_ms = 100, window = {WINDOW}}}",
             "outbox": f'{{directory = "{self.directory}/outbox"}}',
+            "resend": "{}",
             "mqtt": "",
             "tls": "",
+            "uplink_port": self.rabbitmq.port,
             "uplink": "",
             **self.settings,
             **changes,
@@ -187,6 +189,7 @@ nodes_file = "{self.directory}/nodes.json"
 status_socket = "{self.directory}/status.sock"
 batch = {chosen["batch"]}
 outbox = {chosen["outbox"]}
+resend = {chosen["resend"]}
 [listeners.mqtt]
 port = {self.port}
 broker = "{self.mosquitto.socket}"
@@ -194,7 +197,7 @@ broker = "{self.mosquitto.socket}"
 {chosen["tls"]}
 [uplink]
 host = "127.0.0.1"
-port = {self.rabbitmq.port}
+port = {chosen["uplink_port"]}
 username = "{RabbitMq.USER}"
 exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.names["dead-letters"]}" }}
 {chosen["uplink"]}
@@ -270,6 +273,11 @@ exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.na
             for properties, body in self.messages("telemetry")
             for line in batch.decode(body, properties.content_encoding or "identity")
         ]
+
+    def count(self, lane: str) -> int:
+        """Return how many messages are in a lane's queue."""
+        with self.channel() as channel:
+            return channel.queue_declare(self.names[lane], passive=True).method.message_count
 
     def account(self) -> dict[str, NodeReport]:
         """Take all readings off the queue and count them."""

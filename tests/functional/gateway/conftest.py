@@ -1,6 +1,7 @@
 """The gateway's daemons: RabbitMQ and mosquitto once for all tests, a relay with queues of its own for each."""
 
 import itertools
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,12 @@ def rig(make_rig: Callable[..., Rig]) -> Rig:
 @pytest.fixture
 def node(rig: Rig) -> Node:
     return Node(rig.port)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small-disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)

@@ -1,9 +1,8 @@
 """What breaks: the relay, the brokers, the disk. Nothing is lost, and the bound of what comes twice is kept."""
 
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -125,15 +124,6 @@ def test_a_full_outbox_acknowledges_nothing_and_recovers(make_rig: Callable[...,
     node.close()
     assert rig.wait_until_empty()["refusal"] is None
     assert arrived(rig) == NodeReport(3000, 0, 0)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "small-disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_a_full_disk_acknowledges_nothing_and_recovers_when_there_is_space(

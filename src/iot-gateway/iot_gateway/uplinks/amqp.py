@@ -198,6 +198,9 @@ class AmqpUplink(interfaces.Uplink):
         def on_closed(_connection: Any, error: BaseException) -> None:
             if not closed.done():
                 closed.set_result(_describe(error))
+                if self._connected:
+                    # Before anyone learns that the lanes are lost: they tell the reason, so it is not told here again.
+                    self._error = closed.result()
 
         try:
             parameters = self._parameters()
