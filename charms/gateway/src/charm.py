@@ -13,9 +13,12 @@ from typing_extensions import override
 import mosquitto
 import relay
 import smoke
+from command_actions import CommandActions
 from identities import LABEL as IDENTITY
 from identities import Identities, Identity
 from iot_charm.base import ReconcilingCharm, action
+from iot_charm.config import load_config
+from iot_charm.errors import InvalidConfigError
 from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.mqtt import MqttGateway
 from iot_charm.interfaces.rabbitmq import RabbitmqRequest
@@ -40,6 +43,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         self.follow_relations(AMQP, MQTT, PEERS)
         self._registry = Registry(self)
         self._identities = Identities(self)
+        self._command_actions = CommandActions(self)
         self._node_actions = NodeActions(self, self._registry, self._identities, self._serve_nodes)
         framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(self.on.stop, self._on_stop)
@@ -56,8 +60,16 @@ class GatewayCharm(ReconcilingCharm[State]):
 
     @override
     def ask(self) -> None:
+        try:
+            config = load_config(self, GatewayConfig)
+            commands = f"{config.site}.{config.gateway(self.unit)}"
+        except InvalidConfigError:
+            commands = ""
         for relation in self.active_relations(AMQP):
-            RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish").publish(relation, self.unit)
+            # With an option that can't be, what was asked for stays.
+            if commands or RabbitmqRequest.read(relation, self.unit) is None:
+                request = RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish", commands=commands)
+                request.publish(relation, self.unit)
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
@@ -66,7 +78,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         # Before the relay is there nobody takes what nodes publish: so there are no identities yet.
         relayed = broker is not None or relay.is_installed()
         relay.install(self.charm_dir)
-        mosquitto.ensure_broker(config.topic_prefix)
+        mosquitto.ensure_broker(config.topic_prefix, config.commands_prefix)
         identities = self._ensure_identities(state) if relayed else {}
         self.unit.set_ports(config.mqtt_port)
         if broker is not None:
@@ -97,6 +109,7 @@ class GatewayCharm(ReconcilingCharm[State]):
                 site=config.site,
                 gateway=config.gateway(self.unit),
                 topic_prefix=config.topic_prefix,
+                commands_prefix=config.commands_prefix,
                 credentials={
                     node.unit.name: identities[node.name].secret_id
                     for node in nodes.wanted
@@ -105,7 +118,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             ).publish(relation, self.unit)
 
     def _listener(self, config: GatewayConfig) -> relay.Listener:
-        return relay.Listener(bind_address(self, MQTT), config.mqtt_port, config.topic_prefix)
+        return relay.Listener(bind_address(self, MQTT), config.mqtt_port, config.topic_prefix, config.commands_prefix)
 
     def _relay_settings(self, config: GatewayConfig, broker: Broker) -> relay.Settings:
         answer = broker.answer
@@ -131,6 +144,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             vhost=VHOST,
             exchange=answer.exchange,
             dead_letter_exchange=answer.dead_letter_exchange,
+            commands_queue=answer.commands_queue(f"{config.site}.{config.gateway(self.unit)}"),
         )
 
     def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
@@ -180,6 +194,8 @@ class GatewayCharm(ReconcilingCharm[State]):
         elif uplink["blocked"] or uplink["error"]:
             reason = uplink["error"] or "it is short of memory or disk"
             yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to take readings: {reason}")
+        elif (commands := uplink.get("commands")) and commands["error"]:
+            yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to give commands: {commands['error']}")
         yield ops.ActiveStatus(describe_nodes(state.known_nodes, seen))
 
     # Actions

@@ -56,7 +56,7 @@ autosave_interval 10
 """
 
 
-def acl(topic_prefix: str) -> str:
+def acl(topic_prefix: str, commands_prefix: str) -> str:
     """Return who may do what on which topic; what is not mentioned is forbidden.
 
     ``%u`` is the node's name: nodes come and go without the broker being told.
@@ -64,7 +64,9 @@ def acl(topic_prefix: str) -> str:
     return f"""# Written by the gateway charm; changes are overwritten.
 user {RELAY_USER}
 topic readwrite {topic_prefix}/#
+topic write {commands_prefix}/#
 
+pattern read {commands_prefix}/%u
 pattern write {topic_prefix}/%u
 pattern write {topic_prefix}/%u/#
 """
@@ -104,7 +106,7 @@ def unit() -> str:
     )
 
 
-def ensure_broker(topic_prefix: str) -> None:
+def ensure_broker(topic_prefix: str, commands_prefix: str) -> None:
     """Have the broker installed and running with this configuration. The relay's group must be there.
 
     Raises:
@@ -112,7 +114,7 @@ def ensure_broker(topic_prefix: str) -> None:
     """
     packages.ensure_packages("mosquitto")
     remove(_FORMER_PASSWORDS)
-    changed = ensure_file(ACL, acl(topic_prefix), mode=0o600, owner=OWNER, group=GROUP)
+    changed = ensure_file(ACL, acl(topic_prefix, commands_prefix), mode=0o600, owner=OWNER, group=GROUP)
     restart = ensure_file(CONFIGURATION, configuration())
     restart |= services.ensure_unit(SERVICE, unit())
     if not services.ensure_running(SERVICE, restart=restart) and changed:

@@ -59,7 +59,7 @@ def rows(
                 state=_state(enabled, seen, known=states is not None),
                 protocols=",".join(sorted(protocols)) if protocols is not None else "all",
                 by=",".join(seen.get("connected", ())),
-                last_seen=_time(seen.get("last_seen", 0.0)),
+                last_seen=iso(seen.get("last_seen", 0.0)),
                 address=seen.get("address", ""),
                 added_by=by,
             )
@@ -78,13 +78,13 @@ def _state(enabled: bool, seen: Mapping[str, Any], *, known: bool) -> str:
 def table(shown: Sequence[Row]) -> str:
     """Return rows for an operator to read."""
     header = ("name", "state", "protocols", "by", "last seen", "address", "added by")
-    return _aligned([header, *(tuple(row.as_dict().values()) for row in shown)])
+    return aligned([header, *(tuple(row.as_dict().values()) for row in shown)])
 
 
 def strangers_table(strangers: Sequence[Mapping[str, Any]]) -> str:
     """Return unknown nodes that tried, for an operator to read."""
     header = ("name", "protocol", "address", "tries", "first", "last")
-    return _aligned(
+    return aligned(
         [
             header,
             *(
@@ -93,8 +93,8 @@ def strangers_table(strangers: Sequence[Mapping[str, Any]]) -> str:
                     each["protocol"],
                     each["address"],
                     str(each["count"]),
-                    _time(each["first"]),
-                    _time(each["last"]),
+                    iso(each["first"]),
+                    iso(each["last"]),
                 )
                 for each in strangers
             ),
@@ -102,11 +102,13 @@ def strangers_table(strangers: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _time(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Return a time (s since the epoch) in ISO 8601, UTC; nothing for 0."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells with their columns below each other."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

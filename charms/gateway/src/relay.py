@@ -44,6 +44,7 @@ class Listener:
     address: str
     port: int
     topic_prefix: str
+    commands_prefix: str = "commands"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Settings:
     vhost: str
     exchange: str
     dead_letter_exchange: str
+    commands_queue: str = ""
+    """Empty while RabbitMQ has none for this gateway."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ port = {listener.port}
 broker = {_quoted(str(mosquitto.SOCKET))}
 broker_user = {_quoted(mosquitto.RELAY_USER)}
 topic_prefix = {_quoted(listener.topic_prefix)}
+commands_prefix = {_quoted(listener.commands_prefix)}
 max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
 receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
 
@@ -135,6 +139,7 @@ host = {_quoted(settings.amqp_host)}
 port = {settings.amqp_port}
 vhost = {_quoted(settings.vhost)}
 username = {_quoted(settings.amqp_username)}
+commands_queue = {_quoted(settings.commands_queue)}
 
 [uplink.exchanges]
 telemetry = {_quoted(settings.exchange)}
@@ -295,6 +300,16 @@ def status() -> dict[str, Any]:
         NotRunningError: it does not run.
     """
     return relay_status.ask(SOCKET)
+
+
+def ask(what: str, **fields: Any) -> Any:
+    """Ask the relay to do something (:mod:`iot_gateway.control`), and return its result.
+
+    Raises:
+        NotRunningError: it does not run.
+        RequestRefusedError: it refuses; the text says why.
+    """
+    return control.ask(CONTROL, {"do": what, **fields})
 
 
 def plan_buffer() -> dict[str, Any]:

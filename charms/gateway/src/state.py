@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import ops
-from pydantic import ByteSize, Field, StringConstraints
+from pydantic import ByteSize, Field, StringConstraints, ValidationInfo, field_validator
 
 import mosquitto
 from iot_charm.config import CharmConfig, load_config
@@ -31,6 +31,7 @@ class GatewayConfig(CharmConfig):
     site: str = Field(pattern=f"^{_NAME}$")
     gateway_id: str = Field(pattern=f"^({_NAME})?$")
     topic_prefix: Prefix
+    commands_prefix: Prefix
     mqtt_port: int = Field(ge=1, le=65535)
     batch_size: int = Field(ge=1, le=100_000)
     batch_age: int = Field(ge=10, le=60_000)
@@ -41,6 +42,14 @@ class GatewayConfig(CharmConfig):
     resend_rate: int = Field(ge=0, le=10_000_000)
     metrics_port: int = Field(ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+    @field_validator("commands_prefix")
+    @classmethod
+    def _apart(cls, value: str, info: ValidationInfo) -> str:
+        telemetry, commands = f"{info.data.get('topic_prefix', '')}/", f"{value}/"
+        if telemetry.startswith(commands) or (commands.startswith(telemetry) and telemetry != "/"):
+            raise ValueError("neither topic_prefix nor what lies below or above it")
+        return value
 
     def gateway(self, unit: ops.Unit) -> str:
         """Return the gateway's name."""
@@ -171,6 +180,8 @@ class State:
 def describe_nodes(count: int, relay: Mapping[str, Any]) -> str:
     """Return the text of the active status, ``Ready (2 nodes, outbox empty, 1 dead letter)``."""
     parts = [_counted(count, "node"), words.behind(relay["outbox"]["telemetry"])]
+    if waiting := relay["commands"]["open"]:
+        parts.append(f"{_counted(waiting, 'command')} under way")
     if relay["dead_letters_total"]:
         parts.append(_counted(relay["dead_letters_total"], "dead letter"))
     dropped = sum(relay["outbox"]["telemetry"]["dropped_total"].values())

@@ -53,7 +53,9 @@ class CommandRequests:
 
     async def _submit(self, request: CommandRequest) -> Command:
         if self._nodes.lookup(request.node) is None:
-            raise RequestRefusedError(f"node={request.node!r}: no node is called so")
+            raise RequestRefusedError(
+                f"node={request.node!r}: no node is called so; list-nodes shows those that there are"
+            )
         return await self._desk.submit(request)
 
     # The chain

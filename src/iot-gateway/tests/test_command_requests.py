@@ -202,7 +202,9 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert run("cancel-command", "one", "--reason", "rain")["state"] == "cancelled"
     assert [command["id"] for command in run("list-commands", "--state", "cancelled")] == ["one"]
     assert run("cancel-command", "one") == "iot-gateway: command 'one' is cancelled and can't be cancelled\n"
-    assert run("send-command", "attic", "light") == "iot-gateway: node='attic': no node is called so\n"
+    assert run("send-command", "attic", "light") == (
+        "iot-gateway: node='attic': no node is called so; list-nodes shows those that there are\n"
+    )
     assert cli.main(["list-commands", "--config", str(path)]) == 1
     assert "no relay answers" in capsys.readouterr().err
 

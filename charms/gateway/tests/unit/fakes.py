@@ -18,6 +18,7 @@ class Machine:
     users: dict[str, str] = field(default_factory=dict)
     user_history: list[set[str]] = field(default_factory=list)
     topic_prefix: str | None = None
+    commands_prefix: str | None = None
     relay_settings: relay.Settings | None = None
     amqp_password: str = ""
     waited: int = 0
@@ -28,9 +29,9 @@ class Machine:
     plan: dict[str, Any] | None = None
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def ensure_broker(self, topic_prefix: str) -> None:
+    def ensure_broker(self, topic_prefix: str, commands_prefix: str) -> None:
         assert self.installed is not None, "the relay's group is not there yet"
-        self.topic_prefix = topic_prefix
+        self.topic_prefix, self.commands_prefix = topic_prefix, commands_prefix
 
     def ensure_nodes(self, roster: relay.Roster) -> None:
         self.roster = roster
@@ -85,10 +86,11 @@ def relay_status(**changes: Any) -> dict[str, Any]:
         "summary": "outbox empty",
         "refusal": None,
         "listeners": {"mqtt": {"connected": True, "error": None}},
-        "uplink": {"connected": True, "blocked": False, "error": None},
+        "uplink": {"connected": True, "blocked": False, "error": None, "commands": None},
         "forwarders": {"telemetry": {"error": None}},
         "outbox": {"telemetry": outbox(), "dead-letters": outbox()},
         "nodes": {"inbox": []},
+        "commands": {"open": 0},
         "probes": {},
         **changes,
     }

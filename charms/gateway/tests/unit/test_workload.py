@@ -83,9 +83,9 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
 
 def test_the_broker_starts_once_and_reads_again_only_what_changed(services: Services):
     mosquitto._FORMER_PASSWORDS.touch()
-    mosquitto.ensure_broker("telemetry")
-    mosquitto.ensure_broker("telemetry")
-    mosquitto.ensure_broker("site/telemetry")
+    mosquitto.ensure_broker("telemetry", "commands")
+    mosquitto.ensure_broker("telemetry", "commands")
+    mosquitto.ensure_broker("site/telemetry", "commands")
     assert services.calls == ["start mosquitto", "reload mosquitto"]
     assert not mosquitto._FORMER_PASSWORDS.exists()
     assert stat.S_IMODE(mosquitto.ACL.stat().st_mode) == 0o600
@@ -94,7 +94,7 @@ def test_the_broker_starts_once_and_reads_again_only_what_changed(services: Serv
     assert "RuntimeDirectoryMode=0750\n" in unit
     assert "UMask=0007\n" in unit
     mosquitto.CONFIGURATION.write_text("other")
-    mosquitto.ensure_broker("site/telemetry")
+    mosquitto.ensure_broker("site/telemetry", "commands")
     assert services.calls[-1] == "restart mosquitto"
 
 
@@ -104,10 +104,12 @@ def test_the_broker_listens_on_a_socket_alone():
 
 
 def test_a_node_writes_on_its_own_topic_alone():
-    assert mosquitto.acl("site/telemetry").splitlines()[1:] == [
+    assert mosquitto.acl("site/telemetry", "site/commands").splitlines()[1:] == [
         "user iot-gateway",
         "topic readwrite site/telemetry/#",
+        "topic write site/commands/#",
         "",
+        "pattern read site/commands/%u",
         "pattern write site/telemetry/%u",
         "pattern write site/telemetry/%u/#",
     ]

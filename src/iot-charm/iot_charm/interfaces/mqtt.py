@@ -28,5 +28,7 @@ class MqttGateway(Databag):
     gateway: str
     topic_prefix: str = "telemetry"
     """A node publishes SenML packs on ``<topic_prefix>/<node>``."""
+    commands_prefix: str = "commands"
+    """A node is given commands on ``<commands_prefix>/<node>``, and answers on ``<commands_prefix>/<node>/state``."""
     credentials: dict[str, str] = Field(default_factory=dict)
     """Name of a requirer's unit -> identifier of the secret with its credentials (USERNAME, PASSWORD)."""

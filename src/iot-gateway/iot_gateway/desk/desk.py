@@ -120,7 +120,9 @@ class Desk:
             if found is None:
                 ended = await self._look(self._book.find, identifier)
                 if ended is None:
-                    raise UnknownCommandError(f"there is no command {identifier!r}")
+                    raise UnknownCommandError(
+                        f"id={identifier!r}: there is no such command; list-commands shows those that there are"
+                    )
                 raise CommandError(f"command {identifier!r} is {ended.state} and can't be cancelled")
             return await self._step(found, State.CANCELLED, reason)
 
