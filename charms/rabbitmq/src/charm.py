@@ -4,6 +4,7 @@
 import json
 import logging
 import secrets
+import socket
 
 import ops
 
@@ -13,10 +14,11 @@ import smoke
 import topology
 from iot_charm.config import load_config
 from iot_charm.errors import InvalidConfigError
-from iot_charm.interfaces.databag import own_address
+from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
+from iot_charm.tls import CertificateRequestError, UnitCertificate, Wanted, names
 from management import Management, ManagementError
-from state import AMQP, Clients, QueueFilter, RabbitmqConfig, User
+from state import AMQP, CERTIFICATES, Clients, QueueFilter, RabbitmqConfig, User
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ class RabbitmqCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        amqp = self.on[AMQP]
+        amqp, certificates = self.on[AMQP], self.on[CERTIFICATES]
+        self._certificate = UnitCertificate(self, CERTIFICATES, self._wanted_certificate)
         for event in (
             self.on.install,
             self.on.start,
@@ -39,6 +42,9 @@ class RabbitmqCharm(ops.CharmBase):
             amqp.relation_changed,
             amqp.relation_departed,
             amqp.relation_broken,
+            certificates.relation_created,
+            certificates.relation_changed,
+            certificates.relation_broken,
         ):
             framework.observe(event, self._reconcile)
         framework.observe(self.on.stop, self._stop)
@@ -61,17 +67,41 @@ class RabbitmqCharm(ops.CharmBase):
         except InvalidConfigError as error:
             logger.error("keeping the last good configuration: %s", error)
             return
-        settings = self._settings(config)
         self.unit.status = ops.MaintenanceStatus("Setting up RabbitMQ")
         rabbitmq.install()
+        self._reconcile_certificate()
+        settings = self._settings(config)
         rabbitmq.start(restart=rabbitmq.configure(settings))
         password = self._ensure_password(ADMIN_SECRET, "Password of RabbitMQ's administrator")
         rabbitmq.ensure_admin(settings, password)
         management = rabbitmq.connect(settings, password)
         management.ensure_permissions("/", rabbitmq.ADMIN, topology.FULL)
-        self.unit.set_ports(rabbitmq.AMQP_PORT, rabbitmq.MANAGEMENT_PORT)
+        if not settings.tls:
+            rabbitmq.remove_certificate()
+        self.unit.set_ports(
+            rabbitmq.AMQP_PORT, rabbitmq.MANAGEMENT_PORT, *((rabbitmq.AMQPS_PORT,) if settings.tls else ())
+        )
         self.unit.set_workload_version(management.version())
         self._serve(management, Clients.from_charm(self), config)
+
+    def _reconcile_certificate(self) -> None:
+        """Ask for a certificate, and have the broker show the one that is given."""
+        try:
+            self._certificate.ask()
+            found = self._certificate.find()
+        except CertificateRequestError as error:
+            logger.error("%s", error)
+            return
+        if found is not None:
+            rabbitmq.ensure_certificate(found.certificate, found.key, found.ca)
+
+    def _wanted_certificate(self) -> Wanted:
+        reached = [own_address(self, relation) for relation in self.model.relations[AMQP] if relation.active]
+        return Wanted(self.unit.name.replace("/", "-"), names(reached, [bind_address(self, AMQP), socket.getfqdn()]))
+
+    def _ca(self) -> str:
+        """Return the authority of the broker's certificate; empty where there is no TLS, or not yet."""
+        return rabbitmq.kept_ca() if self._certificate.is_related else ""
 
     def _serve(self, management: Management, clients: Clients, config: RabbitmqConfig) -> None:
         """Give every related application its virtual host, its topology and its user."""
@@ -98,6 +128,7 @@ class RabbitmqCharm(ops.CharmBase):
         if changed:
             logger.info("set up user %s for virtual hosts: %s", user.name, ", ".join(user.access))
         secret = self.model.get_secret(label=label)
+        ca = self._ca()
         for relation in self.model.relations[AMQP]:
             if relation.id not in user.relations:
                 continue
@@ -105,6 +136,8 @@ class RabbitmqCharm(ops.CharmBase):
             answer = RabbitmqAnswer(
                 hostname=own_address(self, relation),
                 port=rabbitmq.AMQP_PORT,
+                ssl_port=rabbitmq.AMQPS_PORT if ca else 0,
+                ssl_ca=RabbitmqAnswer.encoded(ca) if ca else "",
                 # Not `secret.id`: a secret that was just added knows itself in another notation than one found again.
                 password_secret=secret.get_info().id,
                 exchange=topology.EXCHANGE,
@@ -136,6 +169,11 @@ class RabbitmqCharm(ops.CharmBase):
             return
         for problem in Clients.from_charm(self).problems:
             event.add_status(ops.BlockedStatus(problem))
+        try:
+            if self._certificate.is_related and self._certificate.find() is None:
+                event.add_status(ops.WaitingStatus("Waiting for a certificate (certificates)"))
+        except CertificateRequestError as error:
+            event.add_status(ops.BlockedStatus(str(error)))
         if not rabbitmq.running():
             event.add_status(ops.BlockedStatus(f"RabbitMQ is not running: see {rabbitmq.LOG_DIRECTORY}"))
             return
@@ -235,11 +273,13 @@ class RabbitmqCharm(ops.CharmBase):
     # Helpers
 
     def _settings(self, config: RabbitmqConfig) -> rabbitmq.Settings:
-        binding = self.model.get_binding(AMQP)
-        address = binding.network.bind_address if binding else None
-        if address is None:
-            raise ops.ModelError(f"no address for endpoint {AMQP}")
-        return rabbitmq.Settings(str(address), self.app.name, int(config.memory_watermark), int(config.disk_free_limit))
+        return rabbitmq.Settings(
+            bind_address(self, AMQP),
+            self.app.name,
+            int(config.memory_watermark),
+            int(config.disk_free_limit),
+            tls=bool(self._ca()),
+        )
 
     def _connect(self, config: RabbitmqConfig) -> Management:
         return rabbitmq.connect(self._settings(config), self._admin_password())

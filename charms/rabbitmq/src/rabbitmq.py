@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from charmlibs import systemd
 
-from iot_charm.files import ensure_directory, ensure_file
+from iot_charm.files import ensure_directory, ensure_file, remove
 from iot_charm.packages import ensure_packages
 from iot_charm.services import ensure_running, is_running
 from management import Management, ManagementError, UnauthorizedError
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PACKAGE = SERVICE = "rabbitmq-server"
 AMQP_PORT: Final = 5672
+AMQPS_PORT: Final = 5671
 MANAGEMENT_PORT: Final = 15672
 ADMIN: Final = "iot_admin"
 """The charm's own user. No relation can ask for it: the interface allows no underscore in a user's name."""
@@ -58,6 +59,21 @@ ListenStream=127.0.0.1:4369
 """
 
 
+_TLS = _CONFIG / "tls"
+_CERTIFICATE, _KEY, _CA = _TLS / "cert.pem", _TLS / "key.pem", _TLS / "ca.pem"
+_TLS_CONFIGURATION = (
+    f"listeners.ssl.default = {AMQPS_PORT}",
+    f"ssl_options.cacertfile = {_CA}",
+    f"ssl_options.certfile = {_CERTIFICATE}",
+    f"ssl_options.keyfile = {_KEY}",
+    "ssl_options.versions.1 = tlsv1.3",
+    "ssl_options.versions.2 = tlsv1.2",
+    # Users prove who they are by their passwords.
+    "ssl_options.verify = verify_none",
+    "ssl_options.fail_if_no_peer_cert = false",
+)
+
+
 class RabbitmqError(Exception):
     """The broker could not be set up; the text says why."""
 
@@ -73,6 +89,8 @@ class Settings:
     """Bytes."""
     disk_free_limit: int
     """Bytes."""
+    tls: bool = False
+    """Whether the broker has a certificate (:func:`ensure_certificate`) and listens for TLS as well."""
 
     def render(self) -> str:
         """Write the configuration file (rabbitmq.conf, the sysctl-like format)."""
@@ -84,6 +102,7 @@ class Settings:
                 f"cluster_name = {self.cluster_name}",
                 f"listeners.tcp.loopback = 127.0.0.1:{AMQP_PORT}",
                 *((f"listeners.tcp.network = {host}:{AMQP_PORT}",) if not address.is_loopback else ()),
+                *(_TLS_CONFIGURATION if self.tls else ()),
                 f"management.tcp.ip = {address}",
                 f"management.tcp.port = {MANAGEMENT_PORT}",
                 f"vm_memory_high_watermark.absolute = {self.memory_watermark}",
@@ -137,6 +156,36 @@ def configure(settings: Settings) -> bool:
     changed |= ensure_file(_CONFIG / "enabled_plugins", "[rabbitmq_management].\n", owner="rabbitmq")
     changed |= ensure_file(_CONFIG / "rabbitmq.conf", settings.render(), mode=0o640, group="rabbitmq")
     return changed or drop_in
+
+
+def ensure_certificate(certificate: str, key: str, ca: str) -> bool:
+    """Have the broker show this certificate, PEM; connections that are open go on.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        RabbitmqError: a broker that runs does not take it.
+    """
+    ensure_directory(_TLS)
+    changed = ensure_file(_KEY, key, mode=0o640, group="rabbitmq")
+    changed |= ensure_file(_CERTIFICATE, certificate)
+    changed |= ensure_file(_CA, ca)
+    if changed and running() and f"listeners.ssl.default = {AMQPS_PORT}" in (_CONFIG / "rabbitmq.conf").read_text():
+        # Erlang keeps files that it has read for minutes.
+        _ctl("eval", "ssl:clear_pem_cache().")
+        logger.info("the broker shows its new certificate")
+    return changed
+
+
+def kept_ca() -> str:
+    """Return the authority of the certificate that the broker has, PEM; empty without one."""
+    return _CA.read_text() if _CA.exists() and _CERTIFICATE.exists() and _KEY.exists() else ""
+
+
+def remove_certificate() -> None:
+    """Remove certificate and key."""
+    remove(_TLS)
 
 
 def start(*, restart: bool) -> bool:

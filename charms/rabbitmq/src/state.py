@@ -14,7 +14,7 @@ from iot_charm.interfaces.rabbitmq import BatchEncoding, RabbitmqRequest
 from management import Queue
 from topology import Access, Limits
 
-AMQP = "amqp"
+AMQP, CERTIFICATES = "amqp", "certificates"
 
 _MIB, _TIB = 2**20, 2**40
 Watermark = Annotated[ByteSize, Field(ge=128 * _MIB, le=_TIB)]

@@ -214,3 +214,13 @@ def test_a_resource_is_a_path_or_a_remedy(context: Context, tmp_path, monkeypatc
         monkeypatch.undo()
         with pytest.raises(DistributionError, match="resource other is missing"):
             resources.fetch(manager.charm, "other")
+
+
+def test_rabbitmq_tells_its_authority_as_the_public_charm_does():
+    pem = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"
+    answer = RabbitmqAnswer(hostname="10.0.0.2", ssl_port=5671, ssl_ca=RabbitmqAnswer.encoded(pem))
+    assert answer.ca == pem
+    assert RabbitmqAnswer(hostname="10.0.0.2", ssl_ca=answer.ssl_ca).ca == ""
+    assert RabbitmqAnswer(hostname="10.0.0.2", ssl_port=5671).ca == ""
+    with pytest.raises(InvalidDatabagError, match="no base64"):
+        _ = RabbitmqAnswer(hostname="10.0.0.2", ssl_port=5671, ssl_ca="a PEM").ca

@@ -28,10 +28,12 @@ class FakeBroker:
     commands: dict[str, list[str]] = field(default_factory=dict)
     short_of: tuple[str, ...] = ()
     smoke_error: str = ""
+    certificate: tuple[str, str, str] | None = None
 
     # The module rabbitmq
 
     AMQP_PORT, MANAGEMENT_PORT, ADMIN = rabbitmq.AMQP_PORT, rabbitmq.MANAGEMENT_PORT, rabbitmq.ADMIN
+    AMQPS_PORT = rabbitmq.AMQPS_PORT
     LOG_DIRECTORY, RabbitmqError, Settings = rabbitmq.LOG_DIRECTORY, rabbitmq.RabbitmqError, rabbitmq.Settings
 
     def install(self) -> bool:
@@ -41,6 +43,16 @@ class FakeBroker:
     def configure(self, settings: rabbitmq.Settings) -> bool:
         changed, self.settings = settings != self.settings, settings
         return changed
+
+    def ensure_certificate(self, certificate: str, key: str, ca: str) -> bool:
+        changed, self.certificate = (certificate, key, ca) != self.certificate, (certificate, key, ca)
+        return changed
+
+    def kept_ca(self) -> str:
+        return self.certificate[2] if self.certificate else ""
+
+    def remove_certificate(self) -> None:
+        self.certificate = None
 
     def start(self, *, restart: bool) -> bool:
         if self.is_running and not restart:

@@ -6,10 +6,12 @@ it answers ``password-secret``, the identifier of a secret with the key PASSWORD
 topology that it declared.
 """
 
+import base64
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.databag import PlainDatabag
 
 PASSWORD = "password"
@@ -38,6 +40,10 @@ class RabbitmqAnswer(PlainDatabag):
 
     hostname: str
     port: int = Field(default=5672, ge=1, le=65535)
+    ssl_port: int = Field(default=0, ge=0, le=65535)
+    """For TLS; 0 where the broker offers none."""
+    ssl_ca: str = ""
+    """The authority of the broker's certificate, PEM in base64, as the public charm writes it."""
     password: str = ""
     """Only from a broker that has no secrets to give; never from ours."""
     password_secret: Annotated[str, Field(alias="password-secret")] = ""
@@ -55,6 +61,25 @@ class RabbitmqAnswer(PlainDatabag):
     commands_queues: Annotated[str, Field(alias="commands-queues")] = ""
     """The queues of commands that the user may read, with commas between: ``iot.commands.<site>.<gateway>``."""
     batch_encoding: Annotated[BatchEncoding, Field(alias="batch-encoding")] = "gzip"
+
+    @property
+    def ca(self) -> str:
+        """The authority of the broker's certificate, PEM; empty where it offers no TLS that can be verified.
+
+        Raises:
+            InvalidDatabagError: ``ssl_ca`` can't be decoded.
+        """
+        if not self.ssl_port or not self.ssl_ca:
+            return ""
+        try:
+            return base64.b64decode(self.ssl_ca, validate=True).decode("ascii").strip() + "\n"
+        except ValueError as error:
+            raise InvalidDatabagError(f"{self.hostname} published an ssl_ca that is no base64: {error}") from error
+
+    @staticmethod
+    def encoded(ca: str) -> str:
+        """Return an authority, PEM, as ``ssl_ca`` holds it."""
+        return base64.b64encode(ca.encode()).decode()
 
     def commands_queue(self, key: str) -> str:
         """Return the queue that brings the commands with this routing key; empty while there is none."""
