@@ -44,6 +44,7 @@ class Relay:
         self._nodes = Nodes.from_file(config.nodes_file)
         self._started = time.time()
         self._stop = asyncio.Event()
+        self._reloading = asyncio.Lock()
         outbox_class: Any = registry.outbox(config.outbox.plugin)
         options = configuration.outbox_options(config)
         self._outboxes: dict[str, Outbox] = {}
@@ -203,10 +204,12 @@ class Relay:
     async def reload(self, path: Path) -> None:
         """Read the configuration again and follow it; keep the former one if it can't be used.
 
-        Batches, bounds, names, nodes and the log level change at once; a listener that can't follow its own settings
-        otherwise, and the uplink if its settings changed, connect anew. The outbox's place and the sockets' need a
-        restart.
+        What changes at once, what connects anew and what needs a restart stands in docs/reference/gateway.md.
         """
+        async with self._reloading:
+            await self._reload(path)
+
+    async def _reload(self, path: Path) -> None:
         try:
             new = configuration.load(path)
             self._nodes.reload(new.nodes_file)

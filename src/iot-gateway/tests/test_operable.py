@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 import urllib.request
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,8 @@ class Setup:
     def __init__(self, directory: Path):
         self.directory = directory
         self.path = directory / "config.toml"
-        self.more = self.outbox = self.batch = ""
+        self.more = self.outbox = self.batch = self.listeners = ""
+        self.top = 'gateway = "gw"'
         self.uplink = "hold = false"
 
     def write(self, **parts: str) -> None:
@@ -42,7 +44,7 @@ class Setup:
         self.path.write_text(
             f"""
 site = "site-1"
-gateway = "gw"
+{self.top}
 status_socket = "{self.directory}/status.sock"
 [batch]
 age_ms = 10
@@ -51,6 +53,7 @@ age_ms = 10
 directory = "{self.directory}/outbox"
 {self.outbox}
 [listeners.fake]
+{self.listeners}
 [uplink]
 plugin = "fake"
 {self.uplink}
@@ -247,3 +250,59 @@ def test_reload_changes_order_rate_window_and_batches(setup: Setup):
         assert len(FakeUplink.made) == 1
 
     setup.run(test, uplink="hold = true")
+
+
+def test_reload_changes_the_log_level(setup: Setup):
+    before = logging.getLogger().level
+
+    async def test(relay: Relay) -> None:
+        await setup.reload(relay, top='gateway = "gw"\nlog_level = "DEBUG"')
+        assert logging.getLogger().level == logging.DEBUG
+
+    try:
+        setup.run(test)
+    finally:
+        logging.getLogger().setLevel(before)
+
+
+def test_reload_of_the_gateway_s_name_connects_the_uplink_anew_and_nobody_else(setup: Setup):
+    async def test(relay: Relay) -> None:
+        await setup.reload(relay, top='gateway = "other"')
+        assert [uplink.gateway for uplink in FakeUplink.made] == ["gw", "other"]
+        await stored(1)
+        await until(lambda: relay.status()["confirmed"] == 1)
+        ((envelope, _),) = FakeUplink.made[1].lanes["telemetry"].sent
+        assert envelope.key == "site-1.other"
+
+    setup.run(test)
+
+
+def test_reload_adds_a_listener_and_takes_it_away_beside_another(setup: Setup):
+    async def test(relay: Relay) -> None:
+        first = FakeListener.made[0]
+        setup.write(listeners='[listeners.second]\nplugin = "fake"')
+        await relay.reload(setup.path)
+        await until(lambda: FakeListener.made[-1].running)
+        assert set(relay.status()["listeners"]) == {"fake", "second"}
+        offer()
+        await until(lambda: relay.status()["listeners"]["second"]["received"] == 1)
+        setup.write(listeners="")
+        await relay.reload(setup.path)
+        assert [first.running, FakeListener.made[-1].running] == [True, False]
+        assert set(relay.status()["listeners"]) == {"fake"}
+
+    setup.run(test)
+
+
+def test_reloads_that_come_together_are_followed_one_after_the_other(setup: Setup):
+    async def test(relay: Relay) -> None:
+        setup.write(uplink="hold = true")
+        first = asyncio.create_task(relay.reload(setup.path))
+        await asyncio.sleep(0)
+        setup.write(uplink="hold = false")
+        await asyncio.gather(first, relay.reload(setup.path))
+        assert len(FakeListener.made) == 1
+        await stored(1)
+        await until(lambda: relay.status()["confirmed"] == 1)
+
+    setup.run(test)
