@@ -76,11 +76,13 @@ class SensorNodeCharm(ops.CharmBase):
             instance=self._instance,
             node=name,
             profiles=config.profiles,
+            actuators=config.actuator_names,
             interval=config.interval,
             log_level=config.log_level,
             host=gateway.host,
             port=gateway.port,
             topic_prefix=gateway.topic_prefix,
+            commands_prefix=gateway.commands_prefix,
             username=gateway.username,
             password=gateway.password,
         )
@@ -133,7 +135,8 @@ class SensorNodeCharm(ops.CharmBase):
             return ops.WaitingStatus(f"Waiting for gateway: {found.problem}")
         dropped = f", {found.dropped:,} packs dropped" if found.dropped else ""
         what = ", ".join(config.profiles)
-        return ops.ActiveStatus(f"Ready ({what} every {config.interval} s to {gateway.name}{dropped})")
+        states = "".join(f", {name} {state}" for name, state in found.actuators.items())
+        return ops.ActiveStatus(f"Ready ({what} every {config.interval} s to {gateway.name}{states}{dropped})")
 
     # Actions
 

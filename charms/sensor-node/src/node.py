@@ -53,11 +53,13 @@ class Settings:
     """The unit's name with a dash: several nodes can share a machine."""
     node: str
     profiles: tuple[str, ...]
+    actuators: tuple[str, ...]
     interval: float
     log_level: str
     host: str
     port: int
     topic_prefix: str
+    commands_prefix: str
     username: str
     password: str
 
@@ -71,6 +73,7 @@ class Settings:
         top = {
             "node": self.node,
             "profiles": list(self.profiles),
+            "actuators": list(self.actuators),
             "interval": self.interval,
             "log_level": self.log_level,
             "state_directory": str(self.state_directory),
@@ -79,6 +82,7 @@ class Settings:
             "host": self.host,
             "port": self.port,
             "topic_prefix": self.topic_prefix,
+            "commands_prefix": self.commands_prefix,
             "credentials_file": str(_credentials_file(self.instance)),
         }
         lines = [

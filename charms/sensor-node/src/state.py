@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 from iot_charm.config import CharmConfig
 from iot_charm.interfaces.databag import each_unit
 from iot_charm.interfaces.mqtt import PASSWORD, USERNAME, MqttGateway
+from iot_node import actuators, profiles
 from iot_node import config as node_config
-from iot_node import profiles
+from iot_node.errors import ConfigError
 
 MQTT = "mqtt"
 
@@ -21,6 +22,7 @@ class NodeConfig(CharmConfig):
 
     node_name: str = Field(pattern=rf"^({node_config.NAME.pattern})?$")
     profile: str
+    actuators: str
     interval: float = Field(ge=node_config.MIN_INTERVAL_S, le=node_config.MAX_INTERVAL_S)
     log_level: Literal["debug", "info", "warning", "error"]
 
@@ -36,6 +38,21 @@ class NodeConfig(CharmConfig):
             )
         return ",".join(names)
 
+    @field_validator("actuators")
+    @classmethod
+    def _are_actuators(cls, value: str) -> str:
+        names = _names(value)
+        try:
+            actuators.create(names)
+        except ConfigError as error:
+            raise PydanticCustomError("actuators", "{reason}", {"reason": str(error)}) from error
+        return ",".join(names)
+
+    @property
+    def actuator_names(self) -> tuple[str, ...]:
+        """The names of the actuators, each with its kind where it was given."""
+        return tuple(_names(self.actuators))
+
     @property
     def profiles(self) -> tuple[str, ...]:
         """The names of the profiles."""
@@ -46,6 +63,10 @@ class NodeConfig(CharmConfig):
         return self.node_name or unit.name.replace("/", "-")
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 @dataclass(frozen=True)
 class Gateway:
     """The gateway that has made an identity for this unit."""
@@ -54,6 +75,7 @@ class Gateway:
     port: int
     name: str
     topic_prefix: str
+    commands_prefix: str
     username: str
     password: str
 
@@ -77,6 +99,7 @@ class Gateway:
                 port=published.port,
                 name=published.gateway,
                 topic_prefix=published.topic_prefix,
+                commands_prefix=published.commands_prefix,
                 username=content[USERNAME],
                 password=content[PASSWORD],
             )

@@ -30,7 +30,7 @@ def test_it_runs_the_agent_for_the_gateway(machine, context: Context, served, an
     assert machine.is_running
     assert (settings.host, settings.port, settings.topic_prefix) == ("10.1.2.3", 1883, "telemetry")
     assert (settings.node, settings.username, settings.password) == ("sensor-node-0", "sensor-node-0", "first")
-    assert (settings.profiles, settings.interval) == (("sensortag",), 5.0)
+    assert (settings.profiles, settings.actuators, settings.interval) == (("sensortag",), (), 5.0)
     assert state.unit_status == testing.ActiveStatus("Ready (sensortag every 5.0 s to gateway-0)")
 
 
@@ -70,6 +70,18 @@ def test_options_reach_the_agent_and_the_gateway(machine, context: Context, serv
     assert state.unit_status.message == "Ready (sensortag, host every 0.5 s to gateway-0)"
 
 
+def test_actuators_reach_the_agent_and_show_in_the_status(machine, context: Context, served, answered):
+    answered.remote_units_data[0]["commands_prefix"] = '"orders"'
+    machine.told = Status(connected=True, actuators={"light": "60 %", "window": "35 %, going to 100 %"})
+    config = {"actuators": " light, window:shutter"}
+    state = context.run(context.on.config_changed(), dataclasses.replace(served, config=config))
+    assert machine.settings.actuators == ("light", "window:shutter")
+    assert machine.settings.commands_prefix == "orders"
+    assert state.unit_status.message == (
+        "Ready (sensortag every 5.0 s to gateway-0, light 60 %, window 35 %, going to 100 %)"
+    )
+
+
 def test_under_a_new_name_it_waits_for_the_new_identity(machine, context: Context, served, answered):
     state = context.run(context.on.relation_changed(answered), served)
     state = context.run(context.on.config_changed(), dataclasses.replace(state, config={"node_name": "attic"}))
@@ -84,6 +96,8 @@ def test_under_a_new_name_it_waits_for_the_new_identity(machine, context: Contex
         ("profile", "toaster"),
         ("profile", "host,host"),
         ("profile", ""),
+        ("actuators", "toaster"),
+        ("actuators", "light,light"),
         ("interval", 0.0),
         ("interval", 100_000.0),
         ("log_level", "loud"),

@@ -12,11 +12,13 @@ SETTINGS = node.Settings(
     instance="sensor-node-0",
     node="attic",
     profiles=("sensortag", "host"),
+    actuators=("light", "window:shutter"),
     interval=0.5,
     log_level="debug",
     host="10.1.2.3",
     port=1883,
     topic_prefix="telemetry",
+    commands_prefix="orders",
     username="attic",
     password="hunter2",
 )
@@ -28,6 +30,8 @@ def test_the_agent_reads_what_the_charm_writes(tmp_path: Path):
     config = Config.read(path)
     assert (config.node, config.profiles, config.interval) == ("attic", ("sensortag", "host"), 0.5)
     assert config.topic == "telemetry/attic"
+    assert config.actuators == ("light", "window:shutter")
+    assert config.commands_topic == "orders/attic"
     assert config.state_directory == Path("/var/lib/iot-node/attic")
     assert config.gateway.credentials_file == Path("/etc/iot-node/sensor-node-0/credentials.json")
     assert SETTINGS.password not in path.read_text()
