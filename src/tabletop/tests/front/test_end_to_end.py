@@ -56,7 +56,7 @@ def juju(place: Path) -> jubilant.Juju:
     )
     client.deploy(place / "web.charm", "front", to="0", config={"loud": True, "ratio": 0.25})
     client.integrate("store", "front:data")
-    client.wait(settled, error=jubilant.any_error, delay=0.2)
+    client.wait(settled, error=jubilant.any_error)
     return client
 
 
@@ -186,7 +186,7 @@ def test_operations(juju: jubilant.Juju) -> None:
 
 def test_a_task_is_cancelled(empty: jubilant.Juju, place: Path) -> None:
     empty.deploy(place / "store.charm", resources={"seed": str(place / "seed.txt")})
-    empty.wait(settled, delay=0.2)
+    empty.wait(settled)
     with pytest.raises(TimeoutError):
         empty.exec("sleep 60; true", unit="store/0", wait=0.3)
     queued = tabletop("run", "-m", empty.model, "store/0", "smoke-test", "--background").stderr
@@ -318,22 +318,20 @@ def test_in_a_process_of_its_own(juju: jubilant.Juju) -> None:
 
 def test_units_come_and_go(juju: jubilant.Juju) -> None:
     juju.add_unit("front", num_units=2, to=["1", "new"])
-    juju.wait(lambda status: len(status.apps["front"].units) == 3 and settled(status), delay=0.2)
+    juju.wait(lambda status: len(status.apps["front"].units) == 3 and settled(status))
     units = juju.status().apps["front"].units
     assert units["front/1"].machine == "1"
     assert units["front/2"].machine not in ("0", "1")
     juju.remove_unit("front/1", "front/2", destroy_storage=True)
-    juju.wait(lambda status: list(status.apps["front"].units) == ["front/0"] and settled(status), delay=0.2)
+    juju.wait(lambda status: list(status.apps["front"].units) == ["front/0"] and settled(status))
     # A machine goes with its last unit.
-    juju.wait(lambda status: set(status.machines) == {"0", "1"}, delay=0.2)
+    juju.wait(lambda status: set(status.machines) == {"0", "1"})
 
 
 def test_machines_without_units(empty: jubilant.Juju, place: Path) -> None:
     empty.add_machine(num_machines=2, base="ubuntu@24.04", constraints={"cores": 1})
     empty.add_machine("lxd")
-    empty.wait(
-        lambda status: [one.juju_status.current for one in status.machines.values()] == ["started"] * 3, delay=0.2
-    )
+    empty.wait(lambda status: [one.juju_status.current for one in status.machines.values()] == ["started"] * 3)
     assert empty.status().apps == {}
     assert "cores=1" in empty.status().machines["0"].constraints.split()
     assert " cores=1 " in empty.status().machines["0"].hardware
@@ -343,13 +341,13 @@ def test_machines_without_units(empty: jubilant.Juju, place: Path) -> None:
     shown = yaml.safe_load(empty.cli("show-machine", "1"))
     assert shown["machines"]["1"]["juju-status"]["current"] == "started"
     empty.deploy(place / "web.charm", "front", to="1")
-    empty.wait(lambda status: jubilant.all_blocked(status) and jubilant.all_agents_idle(status), delay=0.2)
+    empty.wait(lambda status: jubilant.all_blocked(status) and jubilant.all_agents_idle(status))
     assert empty.status().apps["front"].units["front/0"].machine == "1"
     empty.cli("remove-machine", "0")
     with pytest.raises(jubilant.CLIError, match="front/0"):
         empty.cli("remove-machine", "1")
     empty.cli("remove-machine", "1", "--force", "--no-prompt")
-    empty.wait(lambda status: set(status.machines) == {"2"} and status.apps["front"].units == {}, delay=0.2)
+    empty.wait(lambda status: set(status.machines) == {"2"} and status.apps["front"].units == {})
     with pytest.raises(jubilant.CLIError, match="not found"):
         empty.cli("remove-machine", "1")
 
@@ -364,7 +362,7 @@ def test_a_folder_is_deployed_and_refreshed_in_place(empty: jubilant.Juju, place
     program = folder / "src/charm.py"
     program.write_text(BARE.replace("GENERATION", "one"))
     empty.deploy(folder, num_units=2)
-    empty.wait(settled, delay=0.2)
+    empty.wait(settled)
     program.write_text(BARE.replace("GENERATION", "two"))
     empty.refresh("bare", path=folder, config={"colour": "red"}, trust=True)
 
@@ -372,7 +370,7 @@ def test_a_folder_is_deployed_and_refreshed_in_place(empty: jubilant.Juju, place
         units = status.apps["bare"].units.values()
         return settled(status) and all(unit.workload_status.message == "config-changed two" for unit in units)
 
-    empty.wait(refreshed, delay=0.2)
+    empty.wait(refreshed)
     status = empty.status().apps["bare"]
     assert status.charm_rev == 1
     assert empty.config("bare") == {"colour": "red"}
@@ -382,7 +380,7 @@ def test_a_folder_is_deployed_and_refreshed_in_place(empty: jubilant.Juju, place
     blob = place / "blob"
     blob.write_text("bytes")
     empty.refresh("bare", resources={"blob": str(blob)})
-    empty.wait(settled, delay=0.2)
+    empty.wait(settled)
     assert empty.exec("cat $(resource-get blob)", unit="bare/1").stdout == "bytes"
     assert empty.status().apps["bare"].charm_rev == 1
 
@@ -394,7 +392,7 @@ def test_storage(empty: jubilant.Juju, place: Path) -> None:
     declared = {"data": {"type": "filesystem", "multiple": {"range": "1-3"}}}
     charm = ops_charm(CHARMS / "web", place / "keeper.charm", {"name": "keeper", "storage": declared})
     empty.deploy(charm, storage={"data": "1,2G"})
-    empty.wait(jubilant.all_blocked, delay=0.2)
+    empty.wait(jubilant.all_blocked)
     storage = empty.status().storage
     assert storage.storage["data/0"].kind == "filesystem"
     assert storage.storage["data/0"].status.current == "attached"
@@ -404,28 +402,28 @@ def test_storage(empty: jubilant.Juju, place: Path) -> None:
     assert storage.filesystems["0"].attachments.machines["0"].mount_point == location
     empty.exec(f"echo kept > {location}/file", unit="keeper/0")
     empty.cli("add-storage", "keeper/0", "data=1,512M")
-    empty.wait(lambda status: there(status, "data/1"), delay=0.2)
+    empty.wait(lambda status: there(status, "data/1"))
     assert "data/1" in empty.cli("storage")
     assert json.loads(empty.cli("show-storage", "data/0", "--format", "json"))["data/0"]["kind"] == "filesystem"
     empty.cli("detach-storage", "data/1")
-    empty.wait(lambda status: status.storage.storage["data/1"].attachments is None, delay=0.2)
+    empty.wait(lambda status: status.storage.storage["data/1"].attachments is None)
     empty.cli("attach-storage", "keeper/0", "data/1")
-    empty.wait(lambda status: there(status, "data/1"), delay=0.2)
+    empty.wait(lambda status: there(status, "data/1"))
     with pytest.raises(jubilant.CLIError, match="attached"):
         empty.cli("remove-storage", "data/1")
     empty.cli("remove-storage", "data/1", "--force", "--no-prompt")
-    empty.wait(lambda status: set(status.storage.storage) == {"data/0"}, delay=0.2)
+    empty.wait(lambda status: set(status.storage.storage) == {"data/0"})
     empty.remove_unit("keeper/0")
-    empty.wait(lambda status: not status.apps["keeper"].units, delay=0.2)
+    empty.wait(lambda status: not status.apps["keeper"].units)
     empty.add_unit("keeper", attach_storage="data/0")
-    empty.wait(lambda status: there(status, "data/0"), delay=0.2)
+    empty.wait(lambda status: there(status, "data/0"))
     attachments = empty.status().storage.storage["data/0"].attachments
     assert attachments is not None
     location = attachments.units["keeper/1"].location
-    empty.wait(jubilant.all_agents_idle, delay=0.2)
+    empty.wait(jubilant.all_agents_idle)
     assert empty.exec(f"cat {location}/file", unit="keeper/1").stdout == "kept\n"
     empty.remove_application("keeper", destroy_storage=True)
-    empty.wait(lambda status: not status.apps and not status.storage.storage, delay=0.2)
+    empty.wait(lambda status: not status.apps and not status.storage.storage)
 
 
 def test_a_bundle_with_overlays(empty: jubilant.Juju, place: Path) -> None:
@@ -441,7 +439,7 @@ def test_a_bundle_with_overlays(empty: jubilant.Juju, place: Path) -> None:
     red = place / "red.yaml"
     red.write_text("applications: {store: {options: {colour: red}}}\n")
     empty.deploy(place / "bundle.yaml", overlays=[more, red])
-    empty.wait(settled, delay=0.2)
+    empty.wait(settled)
     status = empty.status()
     assert status.apps["front"].units["front/0"].workload_status.message == "Shows red of 2"
     assert len(status.machines) == 3
@@ -450,7 +448,7 @@ def test_a_bundle_with_overlays(empty: jubilant.Juju, place: Path) -> None:
 def test_a_failed_hook_is_an_error_until_it_succeeds(empty: jubilant.Juju, place: Path) -> None:
     broken = ops_charm(CHARMS / "web", place / "broken.charm", {"name": "broken"})
     empty.deploy(broken, config={"ratio": 0.5})
-    empty.wait(jubilant.all_blocked, delay=0.2)
+    empty.wait(jubilant.all_blocked)
     failing = place / "failing"
     (failing / "src").mkdir(parents=True)
     (failing / "charmcraft.yaml").write_text("name: broken\nrequires: {data: {interface: try-data}}\n")
@@ -458,13 +456,13 @@ def test_a_failed_hook_is_an_error_until_it_succeeds(empty: jubilant.Juju, place
     ops_charm(failing, place / "failing.charm")
     empty.refresh("broken", path=place / "failing.charm")
     with pytest.raises(jubilant.WaitError):
-        empty.wait(lambda _: False, error=jubilant.any_error, delay=0.2)
+        empty.wait(lambda _: False, error=jubilant.any_error)
     unit = empty.status().apps["broken"].units["broken/0"]
     assert unit.workload_status.message == 'hook failed: "upgrade-charm"'
     assert "it broke" in empty.debug_log()
     # It is tried again by itself, with the charm there is then.
     empty.refresh("broken", path=broken, force=True)
-    empty.wait(lambda status: jubilant.all_blocked(status) and jubilant.all_agents_idle(status), delay=0.2)
+    empty.wait(lambda status: jubilant.all_blocked(status) and jubilant.all_agents_idle(status))
 
 
 def test_wait_for(juju: jubilant.Juju) -> None:
@@ -490,14 +488,14 @@ def test_every_method_of_jubilant_is_tried() -> None:
 
 def test_relations_end(juju: jubilant.Juju) -> None:
     juju.remove_relation("store", "front:data", force=True)
-    juju.wait(lambda status: status.apps["front"].is_blocked and status.apps["store"].relations == {}, delay=0.2)
+    juju.wait(lambda status: status.apps["front"].is_blocked and status.apps["store"].relations == {})
     with pytest.raises(jubilant.CLIError, match="not found"):
         juju.remove_relation("store", "front")
 
 
 def test_applications_are_removed(juju: jubilant.Juju) -> None:
     juju.remove_application("store", "front", destroy_storage=True, force=True)
-    juju.wait(lambda status: status.apps == {} and status.machines == {}, delay=0.2)
+    juju.wait(lambda status: status.apps == {} and status.machines == {})
     with pytest.raises(jubilant.CLIError, match="not found"):
         juju.remove_application("store")
 
