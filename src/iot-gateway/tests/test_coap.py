@@ -150,6 +150,15 @@ async def test_an_unknown_node_is_in_the_inbox(tmp_path: Path):
         assert (stranger["name"], stranger["protocol"], stranger["address"]) == ("newcomer", "coap", "127.0.0.1")
 
 
+async def test_who_tries_many_names_is_not_listed(tmp_path: Path):
+    async with site(tmp_path, allow_plain=True) as rig, client(rig) as node:
+        for number in range(40):
+            answer = await node.post("/telemetry", PACK, query=f"node=guess-{number}")
+            assert answer.code == CODES.UNAUTHORIZED
+        assert len(rig.nodes.status()["inbox"]) < 30
+        assert (await node.post("/telemetry", PLAIN, query="node=plain")).code == CODES.CHANGED
+
+
 async def test_nothing_is_taken_unprotected_unless_it_is_allowed(tmp_path: Path):
     large = b"x" * 3000
     async with site(tmp_path) as rig, client(rig) as node:
@@ -279,6 +288,21 @@ async def test_a_replay_is_not_taken(tmp_path: Path):
         with contextlib.suppress(aiocoap.error.Error):
             assert not (await node.post("/telemetry", PACK)).code.is_successful()
         assert len(rig.intake.taken) == count
+
+
+async def test_what_the_last_run_left_cant_be_read(tmp_path: Path):
+    (tmp_path / "coap").mkdir()
+    (tmp_path / "coap" / "sequence").write_text("many")
+    rig = Rig(tmp_path)
+    task = asyncio.create_task(rig.listener.run())
+    await until(lambda: rig.listener.status()["error"] is not None)
+    assert not rig.listener.status()["connected"]
+    (tmp_path / "coap" / "sequence").write_text("70")
+    await until(lambda: rig.listener.status()["connected"])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    async with rig.desk.closing():
+        pass
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -112,7 +112,7 @@ class Endpoint(interfaces.MessageInterface):
         self._ports: list[Port] = []
         self._reading = False
 
-    def open(self, addresses: list[str], port: int, site: interfaces.Resource, credentials: Any) -> None:
+    def open(self, addresses: list[str], port: int, site: interfaces.Resource) -> None:
         """Bind, and read what comes.
 
         Raises:
@@ -125,7 +125,7 @@ class Endpoint(interfaces.MessageInterface):
         except OSError:
             self._close()
             raise
-        self.context: Any = Context(self._loop, site, "coap", server_credentials=credentials)
+        self.context: Any = Context(self._loop, site, "coap")
         tokens: Any = TokenManager(self.context)
         self.messages: Any = Messages(tokens)
         self.messages.message_interface = self

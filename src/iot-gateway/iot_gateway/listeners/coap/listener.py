@@ -67,15 +67,20 @@ class CoapListener(interfaces.Listener):
 
     async def _until_open(self) -> None:
         backoff = Backoff(longest=5.0)
+        # What a stranger sends is counted here; a line for each would fill the disk.
+        logging.getLogger("coap").setLevel(logging.ERROR)
+        logging.getLogger("coap-server").setLevel(logging.ERROR)
         # Imported when it is needed: it is most of what CoAP takes of the memory.
         from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
 
         site = OscoreSiteWrapper(self._site, self._contexts)
         while True:
             try:
+                self._endpoint.open(self.options.addresses, self.options.port, site)
+                # Last: it takes the replay windows off the disk. Nothing is read before the loop's next round.
                 self._contexts.open()
-                self._endpoint.open(self.options.addresses, self.options.port, site, self._contexts)
             except (OSError, ValueError) as error:
+                await self._endpoint.close()
                 self._error = str(error)
                 delay = backoff.next()
                 logger.error("CoAP can't listen, again in %.1f s: %s", delay, error)

@@ -65,6 +65,8 @@ class Gate:
         if not name:
             raise RefusedError(wire.UNAUTHORIZED, "no node is named")
         known = self.nodes.lookup(name)
+        if known is None and self.nodes.throttle.blocks(str(address.peer[0])):
+            raise RefusedError(wire.UNAUTHORIZED)
         if known is not None and SECRET in known.keys:
             # Or whoever knows its name could speak for it.
             raise RefusedError(wire.UNAUTHORIZED, "OSCORE is required of this node")

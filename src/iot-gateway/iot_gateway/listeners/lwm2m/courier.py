@@ -18,8 +18,6 @@ from iot_gateway.listeners.lwm2m import objects, tlv, values
 from iot_gateway.listeners.lwm2m.objects import Kind, Path
 from iot_gateway.listeners.lwm2m.registration import Registration, Registry
 
-PROTOCOL: Final = "lwm2m"
-
 Ask = Callable[[Registration, Any], Awaitable[Any]]
 """Sends a request to a node and returns its answer; raises aiocoap's errors, or TimeoutError."""
 
@@ -30,7 +28,7 @@ _FORMATS: Final = (values.TEXT, values.TLV, values.SENML_JSON)
 class Lwm2mCourier(Courier):
     """Carries commands to nodes that are registered."""
 
-    protocol = PROTOCOL
+    protocol = "lwm2m"
 
     def __init__(self, registry: Registry, ask: Ask):
         self._registry = registry

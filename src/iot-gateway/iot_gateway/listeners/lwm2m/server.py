@@ -22,9 +22,9 @@ from iot_gateway.listeners.coap.options import Lwm2mOptions
 from iot_gateway.listeners.coap.security import Contexts, replace_file
 from iot_gateway.listeners.coap.site import Peer, Waiting, content_format, message, queries
 from iot_gateway.listeners.coap.storing import Storing
-from iot_gateway.listeners.coap.telemetry import RefusedError
+from iot_gateway.listeners.coap.telemetry import PROTOCOL, RefusedError
 from iot_gateway.listeners.lwm2m import values
-from iot_gateway.listeners.lwm2m.courier import PROTOCOL, Lwm2mCourier, answered
+from iot_gateway.listeners.lwm2m.courier import Lwm2mCourier, answered
 from iot_gateway.listeners.lwm2m.observing import Observing
 from iot_gateway.listeners.lwm2m.registration import DEFAULT_LIFETIME, Offer, Registration, Registry
 
