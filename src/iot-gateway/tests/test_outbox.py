@@ -298,3 +298,97 @@ def test_more_gaps_than_a_checkpoint_has_room_for_are_fewer_and_larger(tmp_path:
 def test_settings_that_make_no_sense():
     with pytest.raises(ValueError, match="quarter"):
         DiskOptions(max_bytes=2**20, segment_bytes=2**20)
+
+
+DROPPING = SMALL.model_copy(update={"full": "drop-oldest"})
+
+
+def test_a_full_outbox_drops_its_oldest_segments_if_it_is_told_to(outbox: DiskOutbox):
+    outbox.configure(DROPPING)
+    lines = [f"{number:08d}" + "x" * 60_000 for number in range(40)]
+    for line in lines:
+        append(outbox, frame(line))
+    status = outbox.status()
+    assert status["dropped_total"] == {"bytes": 40 - status["entries"], "age": 0}
+    assert contents(outbox) == lines[-status["entries"] :]
+    reopened(outbox)
+    assert outbox.status()["dropped_total"] == status["dropped_total"]
+    with pytest.raises(OutboxFullError):
+        append(outbox, *(frame("x" * 60_000) for _ in range(20)))
+    assert contents(outbox) == lines[-status["entries"] :], "nothing is dropped for what has no room even then"
+
+
+def test_what_is_on_its_way_when_it_is_dropped_is_dropped_and_confirmed(outbox: DiskOutbox):
+    outbox.configure(DROPPING)
+    append(outbox, frame("a", "b" * 70_000), frame("c"))
+    sent = Confirmed(outbox.head, outbox.tail, 3)
+    for number in range(20):
+        append(outbox, frame(f"{number:08d}" + "x" * 60_000))
+    held = outbox.status()["entries"]
+    assert outbox.status()["dropped_total"]["bytes"] == 23 - held
+    asyncio.run(outbox.confirm([sent]))
+    assert (outbox.status()["entries"], outbox.status()["confirmed_total"]) == (held, 3)
+
+
+def test_a_full_disk_makes_it_drop_as_well(outbox: DiskOutbox, monkeypatch: pytest.MonkeyPatch):
+    lines = fill(outbox, 4)
+    room = sum(path.stat().st_size for path in outbox._directory.glob("*.segment")) - 2 * 2**16
+    real = os.fdatasync
+
+    def refuse(descriptor: int) -> None:
+        # A checkpoint needs no space.
+        of_segment = str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(".segment")
+        if of_segment and sum(path.stat().st_size for path in outbox._directory.glob("*.segment")) > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    with pytest.raises(OutboxUnavailableError):
+        append(outbox, frame("refused"))
+    assert contents(outbox) == lines
+    outbox.configure(DROPPING)
+    append(outbox, frame("taken"))
+    found = contents(outbox)
+    assert found[-1] == "taken"
+    assert 0 < outbox.status()["dropped_total"]["bytes"] == len(lines) + 1 - len(found)
+
+
+def test_nothing_is_dropped_that_can_not_be_counted(outbox: DiskOutbox, monkeypatch: pytest.MonkeyPatch):
+    outbox.configure(DROPPING)
+    lines = fill(outbox, 3)
+    outbox.configure(DiskOptions(max_bytes=2**20, segment_bytes=2**16, full="drop-oldest", max_age=0.001))
+
+    def fail(_: Progress) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(outbox._checkpoint, "save", fail)
+    big = frame("x" * 60_000)
+    while outbox.status()["used_bytes"] + 61_000 < 2**20:
+        append(outbox, big)
+    with pytest.raises(OutboxUnavailableError, match="Input/output error"):
+        append(outbox, big)
+    with pytest.raises(OSError, match="Input/output error"):
+        asyncio.run(outbox.expire())
+    assert contents(outbox)[: len(lines)] == lines
+    assert outbox.status()["dropped_total"] == {"bytes": 0, "age": 0}
+
+
+def test_what_is_too_old_goes_frame_by_frame(tmp_path: Path):
+    now = 1000.0
+    options = SMALL.model_copy(update={"max_age": 10.0})
+    outbox = DiskOutbox(tmp_path / "lane", options, wall=lambda: 0.0, monotonic=lambda: now)
+    for number in range(30):
+        append(outbox, frame(f"{number}", "x" * 9000))
+        now += 1
+    advance(outbox, outbox.head._replace(segment=1, skip=1), 1)
+    asyncio.run(outbox.expire())
+    assert contents(outbox)[::2] == [f"{number}" for number in range(20, 30)]
+    assert outbox.status()["dropped_total"] == {"bytes": 0, "age": 39}
+    assert min(int(path.stem) for path in outbox._directory.glob("*.segment")) > 1
+    now += 100
+    asyncio.run(outbox.expire())
+    assert (contents(outbox), outbox.status()["oldest_seconds"]) == ([], 0.0)
+    asyncio.run(outbox.expire())
+    append(outbox, frame("young"))
+    assert contents(outbox) == ["young"]
+    outbox.close()
