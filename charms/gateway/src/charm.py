@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 
 import ops
@@ -13,8 +14,8 @@ from typing_extensions import override
 import mosquitto
 import relay
 import smoke
+import tls_files
 from command_actions import CommandActions
-from identities import LABEL as IDENTITY
 from identities import Identities, Identity
 from iot_charm.base import ReconcilingCharm, action
 from iot_charm.config import load_config
@@ -22,12 +23,12 @@ from iot_charm.errors import InvalidConfigError
 from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.mqtt import MqttGateway
 from iot_charm.interfaces.rabbitmq import RabbitmqRequest
+from iot_charm.tls import UnitCertificate, Wanted, names
 from iot_gateway import words
 from iot_gateway.errors import NotRunningError
 from node_actions import NodeActions
-from registry import LABEL as PAGE
 from registry import PEERS, Registry
-from state import AMQP, MQTT, VHOST, Broker, GatewayConfig, Nodes, State, describe_nodes
+from state import AMQP, CERTIFICATES, MQTT, VHOST, Broker, GatewayConfig, Nodes, State, describe_nodes, host_names
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +41,13 @@ class GatewayCharm(ReconcilingCharm[State]):
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         self.follow(self.on.secret_changed)
-        self.follow_relations(AMQP, MQTT, PEERS)
+        self.follow_relations(AMQP, MQTT, PEERS, CERTIFICATES)
+        # It drops revisions that nobody reads any more as well, of whatever secret.
+        self._certificate = UnitCertificate(self, CERTIFICATES, self._wanted_certificate)
         self._registry = Registry(self)
         self._identities = Identities(self)
         self._command_actions = CommandActions(self)
         self._node_actions = NodeActions(self, self._registry, self._identities, self._serve_nodes)
-        framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(self.on.stop, self._on_stop)
         framework.observe(self.on.remove, self._on_remove)
         framework.observe(self.on.smoke_test_action, self._on_smoke_test)
@@ -56,7 +58,7 @@ class GatewayCharm(ReconcilingCharm[State]):
 
     @override
     def load_state(self) -> State:
-        return State.from_charm(self, self._registry, self.departing)
+        return State.from_charm(self, self._registry, self._certificate, self.departing)
 
     @override
     def ask(self) -> None:
@@ -70,25 +72,54 @@ class GatewayCharm(ReconcilingCharm[State]):
             if commands or RabbitmqRequest.read(relation, self.unit) is None:
                 request = RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish", commands=commands)
                 request.publish(relation, self.unit)
+        self._certificate.ask()
+
+    def _wanted_certificate(self) -> Wanted:
+        # Not by the options' model: while one of them can't be, the certificate goes on being what it is.
+        reached = [own_address(self, relation) for relation in self.active_relations(MQTT)]
+        own = [bind_address(self, MQTT), socket.getfqdn()]
+        further = host_names(str(self.config["certificate_names"]))
+        return Wanted(self.unit.name.replace("/", "-"), names(reached, own, further))
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
-        config, broker = state.config, state.broker
+        config, broker, tls = state.config, self._usable_broker(state), self._tls(state)
         self._identities.withdraw_others(state.nodes)
         # Before the relay is there nobody takes what nodes publish: so there are no identities yet.
         relayed = broker is not None or relay.is_installed()
         relay.install(self.charm_dir)
         mosquitto.ensure_broker(config.topic_prefix, config.commands_prefix)
         identities = self._ensure_identities(state) if relayed else {}
-        self.unit.set_ports(config.mqtt_port)
+        self.unit.set_ports(*(port for port in (config.mqtt_port, tls.port if tls else 0) if port))
         if broker is not None:
-            settings = self._relay_settings(config, broker)
+            settings = self._relay_settings(config, broker, tls)
             if relay.ensure_relay(settings, broker.password, _roster(state, identities)):
                 relay.wait_until_connected(CONNECT_SECONDS)
         elif relayed:
             relay.ensure_nodes(_roster(state, identities))
         if relayed:
-            self._publish(config, state.nodes, identities)
+            self._publish(config, state.nodes, identities, tls)
+
+    @staticmethod
+    def _usable_broker(state: State) -> Broker | None:
+        """Return the broker, unless TLS is required and it offers none: the relay then stays as it is."""
+        broker = state.broker
+        return None if broker and state.config.uplink_tls == "required" and not broker.answer.ca else broker
+
+    def _tls(self, state: State) -> relay.Tls | None:
+        """Return the encrypted listener's settings; with the former certificate while another one is waited for."""
+        if not self._certificate.is_related:
+            return None
+        found = state.certificate
+        certificate = found.certificate if found else tls_files.kept(tls_files.CERTIFICATE)
+        key = found.key if found else tls_files.kept(tls_files.KEY)
+        ca = found.ca if found else tls_files.kept(tls_files.LISTENER_CA)
+        if not (certificate and key and ca):
+            return None
+        config = state.config
+        if config.client_certificates == "off":
+            return relay.Tls(config.mqtt_tls_port, certificate, key, ca)
+        return relay.Tls(config.mqtt_tls_port, certificate, key, ca, config.client_ca or ca, config.client_certificates)
 
     def _ensure_identities(self, state: State) -> dict[str, Identity]:
         return {node.name: self._identities.ensure(node) for node in state.nodes.wanted}
@@ -98,14 +129,25 @@ class GatewayCharm(ReconcilingCharm[State]):
         state = self.load_state()
         if relay.is_installed():
             relay.ensure_nodes(_roster(state, self._ensure_identities(state)))
-        listener = self._listener(state.config)
-        return {"host": listener.address, "port": str(listener.port), "topic": f"{listener.topic_prefix}/<node>"}
+        listener = self._listener(state.config, self._tls(state))
+        ports = {"port": listener.port, "tls-port": listener.tls_port}
+        return {
+            "host": listener.address,
+            **{name: str(port) for name, port in ports.items() if port},
+            **({"ca": listener.ca} if listener.ca else {}),
+            "topic": f"{listener.topic_prefix}/<node>",
+        }
 
-    def _publish(self, config: GatewayConfig, nodes: Nodes, identities: Mapping[str, Identity]) -> None:
+    def _publish(
+        self, config: GatewayConfig, nodes: Nodes, identities: Mapping[str, Identity], tls: relay.Tls | None
+    ) -> None:
         for relation in self.active_relations(MQTT):
             MqttGateway(
                 host=own_address(self, relation),
                 port=config.mqtt_port,
+                tls_port=tls.port if tls else 0,
+                ca=tls.ca if tls else "",
+                client_certificates=config.client_certificates if tls else "off",
                 site=config.site,
                 gateway=config.gateway(self.unit),
                 topic_prefix=config.topic_prefix,
@@ -117,15 +159,22 @@ class GatewayCharm(ReconcilingCharm[State]):
                 },
             ).publish(relation, self.unit)
 
-    def _listener(self, config: GatewayConfig) -> relay.Listener:
-        return relay.Listener(bind_address(self, MQTT), config.mqtt_port, config.topic_prefix, config.commands_prefix)
+    def _listener(self, config: GatewayConfig, tls: relay.Tls | None) -> relay.Listener:
+        return relay.Listener(
+            bind_address(self, MQTT),
+            config.mqtt_port,
+            config.topic_prefix,
+            config.commands_prefix,
+            tls.port if tls else 0,
+            tls.ca if tls else "",
+        )
 
-    def _relay_settings(self, config: GatewayConfig, broker: Broker) -> relay.Settings:
+    def _relay_settings(self, config: GatewayConfig, broker: Broker, tls: relay.Tls | None) -> relay.Settings:
         answer = broker.answer
         return relay.Settings(
             site=config.site,
             gateway=config.gateway(self.unit),
-            listener=self._listener(config),
+            listener=self._listener(config, tls),
             batch_size=config.batch_size,
             batch_age=config.batch_age,
             batch_encoding=answer.batch_encoding,
@@ -139,18 +188,15 @@ class GatewayCharm(ReconcilingCharm[State]):
             metrics_port=config.metrics_port,
             log_level=config.log_level,
             amqp_host=answer.hostname,
-            amqp_port=answer.port,
+            amqp_port=answer.ssl_port if answer.ca else answer.port,
             amqp_username=self.app.name,
             vhost=VHOST,
             exchange=answer.exchange,
             dead_letter_exchange=answer.dead_letter_exchange,
+            tls=tls,
+            amqp_ca=answer.ca,
             commands_queue=answer.commands_queue(f"{config.site}.{config.gateway(self.unit)}"),
         )
-
-    def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
-        """Drop a revision that nobody reads any more; the certificates' library sees to its own."""
-        if (event.secret.label or "").startswith((PAGE, IDENTITY)):
-            event.remove_revision()
 
     def _on_stop(self, _: ops.StopEvent) -> None:
         # Nodes first: what they can't hand over any more they keep.
@@ -171,10 +217,26 @@ class GatewayCharm(ReconcilingCharm[State]):
             yield ops.BlockedStatus("Missing required amqp relation")
         elif state.broker is None:
             yield ops.WaitingStatus("Waiting for RabbitMQ (amqp)")
+        elif self._usable_broker(state) is None:
+            yield ops.WaitingStatus("Waiting for RabbitMQ (amqp) to offer TLS, as uplink_tls=required wants it")
+        yield from self._tls_statuses(state)
         if not mosquitto.running():
             yield ops.BlockedStatus("mosquitto is not running: see journalctl -u mosquitto")
         if relay.is_installed():
             yield from self._relay_statuses(state)
+
+    def _tls_statuses(self, state: State) -> Iterator[ops.StatusBase]:
+        config = state.config
+        if self._certificate.is_related:
+            if state.certificate is None:
+                yield ops.WaitingStatus("Waiting for a certificate (certificates)")
+        elif config.mqtt_port == 0:
+            yield ops.BlockedStatus("mqtt_port=0: nodes need TLS then, but the certificates relation is missing")
+        elif config.client_certificates != "off":
+            yield ops.BlockedStatus(
+                f"client_certificates={config.client_certificates}: it needs TLS, "
+                "but the certificates relation is missing"
+            )
 
     def _relay_statuses(self, state: State) -> Iterator[ops.StatusBase]:
         try:
@@ -211,7 +273,9 @@ class GatewayCharm(ReconcilingCharm[State]):
         passwords = {**roster.passwords, mosquitto.PROBE_USER: password}
         relay.ensure_nodes(dataclasses.replace(roster, passwords=passwords))
         try:
-            result = smoke.run(self._listener(state.config), password, relay.status, event.params["timeout"])
+            result = smoke.run(
+                self._listener(state.config, self._tls(state)), password, relay.status, event.params["timeout"]
+            )
         finally:
             relay.ensure_nodes(roster)
         event.set_results({"result": "passed", "node": result.node, "milliseconds": round(result.seconds * 1000)})

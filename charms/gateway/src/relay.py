@@ -10,6 +10,7 @@ from typing import Any
 from charmlibs import systemd
 
 import mosquitto
+import tls_files
 from iot_charm import services
 from iot_charm.files import ensure_directory, ensure_file
 from iot_charm.users import ensure_system_user
@@ -43,8 +44,13 @@ class Listener:
 
     address: str
     port: int
+    """Without encryption; 0 for none."""
     topic_prefix: str
     commands_prefix: str = "commands"
+    tls_port: int = 0
+    """0 for none."""
+    ca: str = ""
+    """The authority of the certificate, PEM."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,20 @@ class Outbox:
     max_age: int
     resend_order: str
     resend_rate: int
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The encrypted listener, PEM; see :mod:`iot_charm.tls`."""
+
+    port: int
+    certificate: str
+    key: str = field(repr=False)
+    ca: str
+    """The authority of the certificate, for nodes to verify it with."""
+    client_ca: str = ""
+    """The authority of nodes' certificates; empty where they are not looked at."""
+    client_certificates: str = "optional"
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,9 @@ class Settings:
     dead_letter_exchange: str
     commands_queue: str = ""
     """Empty while RabbitMQ has none for this gateway."""
+    tls: Tls | None = None
+    amqp_ca: str = ""
+    """The authority of RabbitMQ's certificate, PEM; without it the uplink is not encrypted."""
 
 
 @dataclass(frozen=True)
@@ -133,18 +156,57 @@ topic_prefix = {_quoted(listener.topic_prefix)}
 commands_prefix = {_quoted(listener.commands_prefix)}
 max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
 receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
-
+{_listener_tls(settings.tls)}
 [uplink]
 host = {_quoted(settings.amqp_host)}
 port = {settings.amqp_port}
 vhost = {_quoted(settings.vhost)}
 username = {_quoted(settings.amqp_username)}
-commands_queue = {_quoted(settings.commands_queue)}
+{_uplink_tls(settings)}commands_queue = {_quoted(settings.commands_queue)}
 
 [uplink.exchanges]
 telemetry = {_quoted(settings.exchange)}
 dead-letters = {_quoted(settings.dead_letter_exchange)}
 """
+
+
+def _listener_tls(tls: Tls | None) -> str:
+    if tls is None:
+        return ""
+    lines = [
+        "",
+        "[listeners.mqtt.tls]",
+        f"port = {tls.port}",
+        f"certificate = {_quoted(str(tls_files.DIRECTORY / tls_files.CERTIFICATE))}",
+        f"key = {_quoted(str(tls_files.DIRECTORY / tls_files.KEY))}",
+    ]
+    if tls.client_ca:
+        lines += [
+            f"client_ca = {_quoted(str(tls_files.DIRECTORY / tls_files.CLIENT_CA))}",
+            f"client_certificates = {_quoted(tls.client_certificates)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _uplink_tls(settings: Settings) -> str:
+    if not settings.amqp_ca:
+        return ""
+    return f"tls = {{ ca = {_quoted(str(tls_files.DIRECTORY / tls_files.BROKER_CA))} }}\n"
+
+
+def _tls_files(settings: Settings) -> dict[str, str]:
+    tls = settings.tls
+    listener = (
+        {
+            tls_files.CERTIFICATE: tls.certificate,
+            tls_files.KEY: tls.key,
+            tls_files.LISTENER_CA: tls.ca,
+            tls_files.CLIENT_CA: tls.client_ca,
+        }
+        if tls
+        else {}
+    )
+    return {**listener, tls_files.BROKER_CA: settings.amqp_ca}
 
 
 def secrets_text(amqp_password: str) -> str:
@@ -264,6 +326,7 @@ def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool
         systemd.SystemdError: the relay does not start.
     """
     changed = _write_nodes(roster)
+    changed |= tls_files.ensure(_tls_files(settings), user=USER)
     changed |= ensure_file(SECRETS, secrets_text(amqp_password), mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(CONFIGURATION, configuration(settings))
     restart = services.ensure_unit(SERVICE, unit())

@@ -1,6 +1,7 @@
 """The smoke test: a probe that goes the whole way of a node's payload, followed until RabbitMQ has confirmed it."""
 
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -93,13 +94,17 @@ def _publish(listener: relay.Listener, password: str, node: str, deadline: float
     def on_publish(*_: Any) -> None:
         acknowledged.set()
 
+    port = listener.port
+    if not port:
+        port = listener.tls_port
+        client.tls_set_context(ssl.create_default_context(cadata=listener.ca))  # pyright: ignore[reportUnknownMemberType]
     client.on_connect = on_connect
     client.on_publish = on_publish
     client.reconnect_delay_set(1, 1)
     try:
-        client.connect(listener.address, listener.port)
+        client.connect(listener.address, port)
     except OSError as error:
-        raise SmokeTestError(f"no MQTT listener at {listener.address}:{listener.port}: {error}") from error
+        raise SmokeTestError(f"no MQTT listener at {listener.address}:{port}: {error}") from error
     client.loop_start()
     try:
         if not acknowledged.wait(max(0.0, deadline - time.monotonic())):

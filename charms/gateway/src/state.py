@@ -1,11 +1,14 @@
 """What the charm knows, read once into frozen, validated values."""
 
+import re
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import ops
 from pydantic import ByteSize, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 import mosquitto
 from iot_charm.config import CharmConfig, load_config
@@ -13,16 +16,23 @@ from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.databag import first_unit
 from iot_charm.interfaces.mqtt import MqttNode
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
+from iot_charm.tls import Material, UnitCertificate
 from iot_gateway import words
-from iot_gateway.nodes import Node
+from iot_gateway.nodes import NAME, Node
 from registry import Registry
 
-MQTT, AMQP = "mqtt", "amqp"
+MQTT, AMQP, CERTIFICATES = "mqtt", "amqp", "certificates"
 VHOST = "iot"
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?"
 OutboxBytes = Annotated[ByteSize, Field(ge=2**20, le=2**40)]
 Prefix = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+
+
+def host_names(text: str) -> list[str]:
+    """Return the host names and addresses in a text, which has commas between them; what can be neither is left out."""
+    return [name for name in text.replace(",", " ").split() if re.fullmatch(_HOST, name)]
 
 
 class GatewayConfig(CharmConfig):
@@ -32,7 +42,12 @@ class GatewayConfig(CharmConfig):
     gateway_id: str = Field(pattern=f"^({_NAME})?$")
     topic_prefix: Prefix
     commands_prefix: Prefix
-    mqtt_port: int = Field(ge=1, le=65535)
+    mqtt_port: int = Field(ge=0, le=65535)
+    mqtt_tls_port: int = Field(ge=1, le=65535)
+    client_certificates: Literal["off", "optional", "required"]
+    client_ca: str
+    certificate_names: str
+    uplink_tls: Literal["if-offered", "required"]
     batch_size: int = Field(ge=1, le=100_000)
     batch_age: int = Field(ge=10, le=60_000)
     outbox_max_bytes: OutboxBytes
@@ -49,6 +64,30 @@ class GatewayConfig(CharmConfig):
         telemetry, commands = f"{info.data.get('topic_prefix', '')}/", f"{value}/"
         if telemetry.startswith(commands) or (commands.startswith(telemetry) and telemetry != "/"):
             raise ValueError("neither topic_prefix nor what lies below or above it")
+        return value
+
+    @field_validator("client_ca")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        try:
+            if value:
+                ssl.create_default_context(cadata=value)
+        except ssl.SSLError as error:
+            raise PydanticCustomError("client_ca", "must be one or more certificates, PEM") from error
+        return value.strip() + "\n" if value else ""
+
+    @field_validator("certificate_names")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        if len(host_names(value)) != len(value.replace(",", " ").split()):
+            raise PydanticCustomError("certificate_names", "must be host names and addresses, with commas between")
+        return value
+
+    @field_validator("mqtt_tls_port")
+    @classmethod
+    def _another_port(cls, value: int, info: ValidationInfo) -> int:
+        if value == info.data.get("mqtt_port"):
+            raise PydanticCustomError("mqtt_tls_port", "must be another than mqtt_port")
         return value
 
     def gateway(self, unit: ops.Unit) -> str:
@@ -124,7 +163,11 @@ class Nodes:
                     continue
                 if request is None:
                     continue
-                if request.node in mosquitto.RESERVED:
+                if not re.fullmatch(NAME, request.node):
+                    problems.append(
+                        f"{unit.name} can't be called {request.node}: letters, digits, - and _ may be in it"
+                    )
+                elif request.node in mosquitto.RESERVED:
                     problems.append(f"{unit.name} can't be called {request.node}: the gateway uses that name")
                 elif request.node in taken:
                     problems.append(
@@ -151,25 +194,35 @@ class State:
     """Those that an operator added."""
     suspended: frozenset[str]
     """The names of related nodes that are not let in."""
+    certificate: Material | None
+    """The gateway's own, once it was given."""
 
     @classmethod
-    def from_charm(cls, charm: ops.CharmBase, registry: Registry, departing: ops.Unit | None = None) -> Self:
+    def from_charm(
+        cls,
+        charm: ops.CharmBase,
+        registry: Registry,
+        certificate: UnitCertificate,
+        departing: ops.Unit | None = None,
+    ) -> Self:
         """Read options and relations.
 
         Args:
             charm: whose.
             registry: of the nodes that an operator added.
+            certificate: that the gateway asks for.
             departing: a remote unit that is leaving, and wants nothing any more.
 
         Raises:
             InvalidConfigError: an option has a value that it can't have.
             InvalidDatabagError: RabbitMQ answered something that the interface does not allow.
             RegistryError: the nodes that were added can't be read.
+            CertificateRequestError: the gateway is given no certificate.
         """
         config = load_config(charm, GatewayConfig)
         broker = Broker.from_charm(charm)
         nodes = Nodes.from_charm(charm, registry.nodes, departing)
-        return cls(config, broker, nodes, tuple(registry.nodes.values()), registry.suspended)
+        return cls(config, broker, nodes, tuple(registry.nodes.values()), registry.suspended, certificate.find())
 
     @property
     def known_nodes(self) -> int:

@@ -102,7 +102,7 @@ def test_an_answer_that_the_interface_does_not_allow_blocks(context: Gateway, ma
         ("site", "a.b"),
         ("gateway_id", "*"),
         ("topic_prefix", "a/#"),
-        ("mqtt_port", 0),
+        ("mqtt_port", -1),
         ("batch_size", 0),
         ("batch_age", 5),
         ("outbox_max_bytes", "1KiB"),
@@ -113,6 +113,11 @@ def test_an_answer_that_the_interface_does_not_allow_blocks(context: Gateway, ma
         ("resend_rate", -1),
         ("metrics_port", 65536),
         ("log_level", "TRACE"),
+        ("mqtt_tls_port", 1883),
+        ("client_certificates", "maybe"),
+        ("client_ca", "no PEM"),
+        ("certificate_names", "a/b"),
+        ("uplink_tls", "off"),
     ],
 )
 def test_a_bad_option_blocks_and_nothing_is_changed(context: Gateway, machine: Machine, option: str, value: str | int):

@@ -5,7 +5,6 @@ import json
 import time
 from typing import Any
 
-import ops.testing
 import pytest
 from fakes import BROKER_SECRET, Machine, amqp, mqtt, relay_status
 from ops.testing import ActionFailed, Context, PeerRelation, State
@@ -233,8 +232,3 @@ def test_a_revision_that_nobody_reads_is_dropped(context: Gateway, machine: Mach
     (page,) = [secret for secret in out.secrets if (secret.label or "").startswith(registry.LABEL)]
     context.run(context.on.secret_remove(page, revision=1), out)
     assert context.removed_secret_revisions == [1]
-    other = ops.testing.Secret({"key": "x"}, owner="unit", label="other")
-    context.removed_secret_revisions.clear()
-    state = dataclasses.replace(out, secrets={*out.secrets, other})
-    context.run(context.on.secret_remove(other, revision=1), state)
-    assert context.removed_secret_revisions == []

@@ -13,7 +13,8 @@ import pytest
 import mosquitto
 import relay
 from iot_gateway import config as relay_config
-from iot_gateway.nodes import Nodes
+from iot_gateway.nodes import Node, Nodes
+from iot_gateway.nodes import file as nodes_file
 
 RELAY = relay.Settings(
     site="site-1",
@@ -76,6 +77,7 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
     monkeypatch.setattr(relay, "USER", getpass.getuser())
     monkeypatch.setattr(relay, "ensure_system_user", lambda *_, **__: False)
     monkeypatch.setattr(relay, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(relay.tls_files, "DIRECTORY", tmp_path / "tls")
     monkeypatch.setattr(relay, "SECRETS", tmp_path / "secrets.toml")
     monkeypatch.setattr(relay, "CONFIGURATION", tmp_path / "config.toml")
     return fake
@@ -161,6 +163,34 @@ def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: S
     assert (uplink.host, uplink.vhost, uplink.username) == ("10.0.0.2", "iot", "gateway")
     assert uplink.exchanges == {"telemetry": "iot.telemetry", "dead-letters": "iot.dead-letters"}
     assert relay.is_installed()
+
+
+def test_the_relay_finds_what_tls_needs(services: Services, tmp_path: Path):
+    tls = relay.Tls(8883, "certificate", "key", "ca", "client-ca", "required")
+    secured = dataclasses.replace(RELAY, tls=tls, amqp_ca="broker-ca")
+    assert relay.ensure_relay(secured, "a", relay.Roster())
+    loaded = relay_config.load(relay.CONFIGURATION)
+    listener: Any = loaded.listener_options("mqtt")
+    uplink: Any = loaded.uplink_options()
+    assert (listener.tls.port, listener.tls.client_certificates) == (8883, "required")
+    files = (listener.tls.certificate, listener.tls.key, listener.tls.client_ca, uplink.tls.ca)
+    assert [path.read_text() for path in files] == ["certificate", "key", "client-ca", "broker-ca"]
+    renewed = dataclasses.replace(secured, tls=dataclasses.replace(tls, certificate="renewed"))
+    assert relay.ensure_relay(renewed, "a", relay.Roster())
+    assert services.calls == ["start iot-gateway", "reload iot-gateway"]
+    off = dataclasses.replace(renewed, tls=dataclasses.replace(tls, client_ca=""), amqp_ca="")
+    assert relay.ensure_relay(off, "a", relay.Roster())
+    assert "client_ca" not in relay.CONFIGURATION.read_text()
+    assert {path.name for path in (tmp_path / "tls").iterdir()} == {"cert.pem", "key.pem", "ca.pem"}
+
+
+def test_who_is_disabled_and_who_was_added(services: Services):
+    added = Node("kitchen", keys={"zeromq-public-key": "x" * 40}, protocols=frozenset({"zeromq"}))
+    relay.ensure_nodes(relay.Roster({"node-1": "a", "node-2": "b"}, (added,), frozenset({"node-2"})))
+    nodes = nodes_file.read(relay.NODES)
+    assert nodes["kitchen"] == added
+    assert [nodes[name].enabled for name in ("node-1", "node-2")] == [True, False]
+    assert nodes["node-1"].protocols == {"mqtt"}
 
 
 def test_the_relay_reloads_for_settings_and_restarts_for_code(

@@ -4,6 +4,8 @@ The provider is the gateway unit that runs the listener, the requirer a unit tha
 makes an identity for every unit that publishes :class:`MqttNode` and grants that unit alone a secret with it.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from iot_charm.interfaces.databag import Databag
@@ -23,7 +25,14 @@ class MqttGateway(Databag):
     """Published by a gateway's unit: where the listener is and how to speak to it."""
 
     host: str
-    port: int = Field(ge=1, le=65535)
+    port: int = Field(ge=0, le=65535)
+    """Of the listener without encryption; 0 where there is none."""
+    tls_port: int = Field(default=0, ge=0, le=65535)
+    """Of the listener with TLS; 0 where there is none."""
+    ca: str = ""
+    """The authority of the gateway's certificate, PEM, which is for ``host``; there whenever ``tls_port`` is."""
+    client_certificates: Literal["off", "optional", "required"] = "off"
+    """Whether a client's certificate is looked at over TLS: its common name is the node's name then."""
     site: str
     gateway: str
     topic_prefix: str = "telemetry"
