@@ -34,5 +34,5 @@ class Door(Intake):
         self._intake.bury(source, topic, payload, reason, token)
 
     def status(self) -> dict[str, Any]:
-        """Return ``received`` and ``malformed``: payloads since the start."""
-        return {"received": self.received, "malformed": self.malformed}
+        """Return ``payloads`` and ``malformed_payloads`` since the start."""
+        return {"payloads": self.received, "malformed_payloads": self.malformed}

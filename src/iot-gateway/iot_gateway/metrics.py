@@ -11,8 +11,8 @@ from iot_gateway.histogram import Histogram
 
 _PREFIX = "iot_gateway_"
 _LISTENERS = (
-    ("received", "counter", "listener_received_total", "Payloads taken."),
-    ("malformed", "counter", "listener_malformed_total", "Payloads that are no readings and became dead letters."),
+    ("payloads", "counter", "listener_received_total", "Payloads taken."),
+    ("malformed_payloads", "counter", "listener_malformed_total", "Payloads that became dead letters."),
     ("refused", "counter", "listener_refused_total", "Connections or requests refused."),
     ("clients", "gauge", "listener_clients", "Clients that are connected, or registered."),
     ("connected", "gauge", "listener_up", "Whether the listener works."),

@@ -285,7 +285,7 @@ def test_reload_adds_a_listener_and_takes_it_away_beside_another(setup: Setup):
         await until(lambda: FakeListener.made[-1].running)
         assert set(relay.status()["listeners"]) == {"fake", "second"}
         offer()
-        await until(lambda: relay.status()["listeners"]["second"]["received"] == 1)
+        await until(lambda: relay.status()["listeners"]["second"]["payloads"] == 1)
         setup.write(listeners="")
         await relay.reload(setup.path)
         assert [first.running, FakeListener.made[-1].running] == [True, False]

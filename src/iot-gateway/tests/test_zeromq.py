@@ -215,7 +215,7 @@ async def test_a_command_waits_for_a_dealer_that_went(tmp_path: Path):
         dealer.close()
         await asyncio.sleep(0.3)
         await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
-        await until(lambda: made.listener.status()["dealers"] == 0)
+        await until(lambda: made.listener.status()["clients"] == 0)
         assert made.desk.status()["by_state"]["queued"] == 1
         again = made.dealer("kitchen")
         await again.send_multipart([b"hello"])
@@ -243,7 +243,7 @@ async def test_a_removed_node_is_not_heard(tmp_path: Path):
         await dealer.send_multipart([b"telemetry", b"1", PACK])
         assert not await dealer.poll(300)
         assert made.intake.taken == []
-        assert made.listener.status()["dealers"] == 0
+        assert made.listener.status()["clients"] == 0
 
 
 async def test_a_port_that_is_taken_is_tried_again(tmp_path: Path):

@@ -167,7 +167,7 @@ class ZeroMqListener(interfaces.Listener):
             "error": self._error,
             "received": self._received,
             "refused": self._admission.refused if self._admission else 0,
-            "dealers": len(self._dealers.identities),
+            "clients": len(self._dealers.identities),
         }
 
 
