@@ -11,7 +11,7 @@ import aiocoap.resource
 import cbor2
 import orjson
 import pytest
-from coap_rig import Client, Rig, client, site, until
+from coap_rig import Client, Raw, Rig, client, site, until
 
 from iot_gateway.desk import CommandRequest
 from iot_gateway.listeners.lwm2m import tlv
@@ -414,3 +414,90 @@ async def test_what_is_not_there(tmp_path: Path):
         assert (await there.client.request(aiocoap.GET, "/rd")).code == CODES.NOT_FOUND
         assert (await there.client.post("/rd/x/y", b"")).code == CODES.NOT_FOUND
         assert (await there.client.post("/rd", b"", 0, query="ep=plain")).code == CODES.UNSUPPORTED_CONTENT_FORMAT
+
+
+class RawNode:
+    """A node that sends bytes: it registers, answers the observation, and notifies as a test says."""
+
+    def __init__(self, rig: Rig):
+        self.wire = Raw(rig)
+        self.token = b""
+
+    def __enter__(self) -> "RawNode":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wire.close()
+
+    async def register(self) -> None:
+        self.wire.send(b"\x41\x02\x00\x01t" + b"\xb2rd" + b"\x11\x28" + b"\x38ep=plain" + b"\xff</3303/0>")
+        answer = await self.wire.receive()
+        assert answer is not None
+        assert answer[:2] == b"\x61\x41"
+        request = await self.wire.receive()
+        assert request is not None
+        self.token = request[4 : 4 + (request[0] & 15)]
+        self.wire.send(self._content(0x60, request[2:4], 1, 21.5))
+
+    def _content(self, first: int, identifier: bytes, number: int, value: float) -> bytes:
+        # Observe (6), Content-Format (12)
+        options = bytes((0x61, number)) + b"\x61\x6e"
+        payload = b'[{"n":"/3303/0/5700","v":%.2f}]' % value
+        return bytes((first | len(self.token), 0x45)) + identifier + self.token + options + b"\xff" + payload
+
+    def notify(self, identifier: int, number: int, value: float, *, token: bytes | None = None) -> None:
+        former, self.token = self.token, self.token if token is None else token
+        self.wire.send(self._content(0x40, identifier.to_bytes(2, "big"), number, value))
+        self.token = former
+
+
+async def test_notifications_that_are_repeated(tmp_path: Path):
+    async with lwm2m(tmp_path) as rig:
+        with RawNode(rig) as node:
+            await node.register()
+            await until(lambda: status(rig)["observations"] == 1 and not rig.intake.tokens)
+            rig.intake.stores = False
+            node.notify(7, 2, 22.5)
+            await until(lambda: rig.intake.tokens)
+            node.notify(7, 2, 22.5)
+            assert await node.wire.receive(0.1) is None
+            assert len(rig.intake.taken) == 2
+            rig.intake.store()
+            assert await node.wire.receive() == b"\x60\x00\x00\x07"
+            node.notify(7, 2, 22.5)
+            assert await node.wire.receive() == b"\x60\x00\x00\x07"
+            assert len(rig.intake.taken) == 2
+
+
+async def test_a_notification_that_cant_be_stored_comes_again(tmp_path: Path):
+    async with lwm2m(tmp_path) as rig:
+        with RawNode(rig) as node:
+            await node.register()
+            await until(lambda: status(rig)["observations"] == 1 and not rig.intake.tokens)
+            rig.intake.source.pause()
+            node.notify(7, 2, 22.5)
+            assert await node.wire.receive(0.1) is None
+            assert len(rig.intake.taken) == 1
+            rig.intake.source.resume()
+            node.notify(7, 2, 22.5)
+            assert await node.wire.receive() == b"\x60\x00\x00\x07"
+            assert len(rig.intake.taken) == 2
+
+
+async def test_a_stray_notification_is_reset(tmp_path: Path):
+    async with lwm2m(tmp_path) as rig:
+        with RawNode(rig) as node:
+            node.notify(9, 2, 22.5, token=b"stray")
+            assert await node.wire.receive() == b"\x70\x00\x00\x09"
+            assert rig.intake.taken == []
+
+
+async def test_a_node_that_ends_an_observation_is_observed_anew(tmp_path: Path):
+    async with lwm2m(tmp_path) as rig:
+        with RawNode(rig) as node:
+            await node.register()
+            await until(lambda: status(rig)["observations"] == 1)
+            # 4.04 instead of a value
+            node.wire.send(bytes((0x40 | len(node.token), 0x84)) + b"\x00\x09" + node.token + b"\x61\x05")
+            assert await node.wire.receive() == b"\x60\x00\x00\x09"
+            await until(lambda: status(rig)["observations"] == 0)

@@ -57,22 +57,24 @@ class Messages(MessageManager):
         if message.mtype is not CON or not message.code.is_response():
             super().dispatch_message(message)
             return
-        key = recent.key(message.remote.peer, message.mid)
-        if (message.remote, message.mid) in self._held:
+        held = message.remote, message.mid
+        if held in self._held:
             return
-        if self.recent.get(key) is not None:
-            self._send_empty_ack(message.remote, message.mid, "repeated")
-        elif not self.token_manager.process_response(message):
+        if self.recent.get(recent.key(message.remote.peer, message.mid)) is not None:
+            self._send_empty_ack(*held, "repeated")
+            return
+        # Before it is passed on: it may be stored, or not be storable, at once.
+        self._held[held] = None
+        if not self.token_manager.process_response(message):
+            del self._held[held]
             reset: Any = Message(_mtype=RST, _mid=message.mid, code=0)
             reset.remote = message.remote
             self._send_initially(reset)
             self.on_stray(message.remote)
         elif message.opt.observe is None:
-            self._send_empty_ack(message.remote, message.mid, "received")
-        else:
-            self._held[message.remote, message.mid] = None
-            if len(self._held) > MOST_HELD:
-                del self._held[next(iter(self._held))]
+            self.acknowledge(*held)
+        elif len(self._held) > MOST_HELD:
+            del self._held[next(iter(self._held))]
 
     def acknowledge(self, address: Any, identifier: int) -> None:
         """Acknowledge a notification, if it waits for that."""
@@ -98,7 +100,8 @@ class Messages(MessageManager):
         return True
 
     def _store_response_for_duplicates(self, message: Any) -> None:
-        if message.mtype is ACK or message.code.is_response():
+        # Others bear message IDs of the gateway's own, which say nothing of what came.
+        if message.mtype in (ACK, RST):
             self.recent.answer(recent.key(message.remote.peer, message.mid), message.encode())
 
 
