@@ -46,10 +46,13 @@ def measure(options: argparse.Namespace, directory: Path) -> dict[str, object]:
             print(json.dumps(held), flush=True)
             found["mqtt_clients"] = held["connected"]
             found["clients"] = held
+            print(f"{gateway.COAP_REQUESTS} requests by CoAP behind OSCORE, and as many without", flush=True)
+            ways = {"oscore": measured.flood_coap(protected=True), "plain": measured.flood_coap(protected=False)}
+            print(json.dumps(ways), flush=True)
+            found["coap_requests_per_s"] = ways["oscore"]["requests_per_s"]
+            found["coap"] = ways
         finally:
             measured.close()
-        # The listener that takes CoAP is measured here once there is one.
-        found["coap_requests_per_s"] = None
         found["peers"] = None if options.without_peers else measure_peers(options, directory, rabbitmq)
     finally:
         rabbitmq.close()

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import coap
 import load
 import processes
-from daemons import RabbitMq, SiteBroker
+from daemons import RabbitMq, SiteBroker, free_port
 from relay_rig import ACL, Rig
 
+from iot_gateway.listeners.coap.security import make_keys
+from iot_gateway.nodes import Node, file
 from iot_telemetry import Reading, batch
 from iot_telemetry.accounting import Account
 
 IDLE_CLIENTS = 10_000
+COAP_NODES, COAP_REQUESTS = 100, 30_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Gateway:
         self.rabbitmq = rabbitmq
         self.mosquitto = SiteBroker(directory / "mosquitto", ACL)
         self.mosquitto.start()
+        self.coap_port = free_port()
         names = [load.node(number) for number in range(options.publishers)]
         self.rig = Rig(
             directory / "relay",
@@ -135,6 +140,35 @@ class Gateway:
         self.rabbitmq.start()
         rig.wait_for(lambda status: status["confirmed"] >= before + sent["sent"], "all readings confirmed", timeout=180)
         return {**figures, **self.count(sent["sent"])}
+
+    def flood_coap(self, *, protected: bool) -> dict[str, Any]:
+        """Have nodes send by CoAP, each its next reading once the last is acknowledged; count what arrived."""
+        rig = self.rig
+        keys = {name: make_keys(name) if protected else {} for name in map("coap-{:03d}".format, range(COAP_NODES))}
+        path = rig.directory / "nodes.json"
+        former = path.read_text()
+        path.write_text(file.text([Node(name, keys=keys[name]) for name in keys]))
+        # Only now: a gateway without CoAP does without the memory that it takes.
+        rig.reload(rig.text(tls=f"[listeners.coap]\nport = {self.coap_port}\nallow_plain = true"))
+        rig.wait_for(lambda status: status["listeners"].get("coap", {}).get("connected"), "the listener")
+        before = rig.relay.status()["confirmed"]
+        processes.forget_peak(rig.relay)
+        used = processes.cpu(rig.relay)
+        process, results = load.start(coap.flood, coap.Target(self.coap_port, keys, COAP_REQUESTS))
+        sent = results.get(timeout=180)
+        rig.wait_for(lambda status: status["confirmed"] >= before + sent["readings"], "all confirmed", timeout=120)
+        used = processes.cpu(rig.relay) - used
+        process.join(10)
+        path.write_text(former)
+        figures = {
+            "requests_per_s": round(sent["requests"] / sent["seconds"]),
+            "relay_cpu_us_per_request": round(used / sent["requests"] * 1e6, 1),
+            "rss_mb": round(processes.peak_mb(rig.relay), 1),
+            "acknowledged": sent["acknowledged"],
+            "repeated": sent["repeated"],
+        }
+        rig.reload(rig.text())
+        return {**figures, **self.count(sent["readings"])}
 
     def hold(self) -> dict[str, Any]:
         """Connect many clients and see how many are and stay connected, and what they cost."""
