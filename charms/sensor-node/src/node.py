@@ -5,12 +5,13 @@ import logging
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from iot_charm import services
+from iot_charm.errors import IotCharmError
 from iot_charm.files import ensure_directory, ensure_file, remove
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import ensure_python_workload
@@ -23,6 +24,7 @@ USER: Final = "iot-node"
 _PROGRAM = Path("/opt/iot-node")
 _CONFIG = Path("/etc/iot-node")
 _STATE = Path("/var/lib/iot-node")
+_TLS_FILES = ("ca", "certificate", "key")
 _HARDENING = {
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",
@@ -41,8 +43,19 @@ _HARDENING = {
 }
 
 
-class NodeError(Exception):
+class NodeError(IotCharmError):
     """The agent or the generator did not do what it should; the text says why."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What TLS needs, PEM."""
+
+    ca: str
+    """The authority of the gateway's certificate."""
+    certificate: str = ""
+    """The node's own; empty for none."""
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,8 @@ class Settings:
     commands_prefix: str
     username: str
     password: str
+    tls: Tls | None = None
+    """Without it nothing is encrypted."""
 
     @property
     def state_directory(self) -> Path:
@@ -84,6 +99,11 @@ class Settings:
             "topic_prefix": self.topic_prefix,
             "commands_prefix": self.commands_prefix,
             "credentials_file": str(_credentials_file(self.instance)),
+            **{
+                f"{name}_file": str(_tls_file(self.instance, name))
+                for name, text in _tls_texts(self.tls).items()
+                if text
+            },
         }
         lines = [
             "# Written by the charm.",
@@ -122,6 +142,9 @@ def configure(settings: Settings) -> bool:
     credentials = json.dumps({"username": settings.username, "password": settings.password})
     changed = ensure_file(_credentials_file(settings.instance), credentials, mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(_config_file(settings.instance), settings.render())
+    for name, text in _tls_texts(settings.tls).items():
+        path = _tls_file(settings.instance, name)
+        changed |= ensure_file(path, text, mode=0o600, owner=USER, group=USER) if text else remove(path)
     unit = services.daemon_unit(
         f"Node {settings.node}",
         ["/usr/bin/python3", "-m", "iot_node", "run", "--config", str(_config_file(settings.instance))],
@@ -130,6 +153,11 @@ def configure(settings: Settings) -> bool:
         directives=_HARDENING,
     )
     return services.ensure_unit(service_name(settings.instance), unit) or changed
+
+
+def uses_tls(instance: str) -> bool:
+    """Tell whether the agent was told to use TLS."""
+    return _tls_file(instance, "ca").exists()
 
 
 def start(settings: Settings, *, restart: bool) -> bool:
@@ -232,6 +260,14 @@ def generate(
 
 def _config_file(instance: str) -> Path:
     return _CONFIG / instance / "config.toml"
+
+
+def _tls_texts(tls: Tls | None) -> dict[str, str]:
+    return {"ca": tls.ca, "certificate": tls.certificate, "key": tls.key} if tls else dict.fromkeys(_TLS_FILES, "")
+
+
+def _tls_file(instance: str, name: str) -> Path:
+    return _CONFIG / instance / f"{name}.pem"
 
 
 def _credentials_file(instance: str) -> Path:

@@ -7,14 +7,15 @@ import ops
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from iot_charm.config import CharmConfig
-from iot_charm.interfaces.databag import each_unit
+from iot_charm.config import CharmConfig, load_config
+from iot_charm.interfaces.databag import each_unit, is_related
 from iot_charm.interfaces.mqtt import PASSWORD, USERNAME, MqttGateway
+from iot_charm.tls import Material, UnitCertificate
 from iot_node import actuators, profiles
 from iot_node import config as node_config
 from iot_node.errors import ConfigError
 
-MQTT = "mqtt"
+MQTT, CERTIFICATES = "mqtt", "certificates"
 
 
 class NodeConfig(CharmConfig):
@@ -25,6 +26,7 @@ class NodeConfig(CharmConfig):
     actuators: str
     interval: float = Field(ge=node_config.MIN_INTERVAL_S, le=node_config.MAX_INTERVAL_S)
     log_level: Literal["debug", "info", "warning", "error"]
+    tls: Literal["if-offered", "required"]
 
     @field_validator("profile")
     @classmethod
@@ -78,6 +80,11 @@ class Gateway:
     commands_prefix: str
     username: str
     password: str
+    tls_port: int = 0
+    """0 where it offers no TLS."""
+    ca: str = ""
+    """The authority of its certificate, PEM."""
+    client_certificates: str = "off"
 
     @classmethod
     def from_charm(cls, charm: ops.CharmBase) -> Self | None:
@@ -102,8 +109,63 @@ class Gateway:
                 commands_prefix=published.commands_prefix,
                 username=content[USERNAME],
                 password=content[PASSWORD],
+                tls_port=published.tls_port if published.ca else 0,
+                ca=published.ca,
+                client_certificates=published.client_certificates,
             )
         return None
+
+
+@dataclass(frozen=True)
+class State:
+    """What the charm knows at one event."""
+
+    config: NodeConfig
+    node: str
+    related: bool
+    """Whether there is a gateway."""
+    gateway: Gateway | None
+    """The one that has let this node in."""
+    certificate: Material | None
+    """The node's own, once it was given."""
+    may_get_certificate: bool
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase, certificate: UnitCertificate) -> Self:
+        """Read options and relations.
+
+        Raises:
+            InvalidConfigError: an option has a value that it can't have.
+            InvalidDatabagError: a gateway published what the interface does not allow.
+            CertificateRequestError: the node is given no certificate.
+        """
+        config = load_config(charm, NodeConfig)
+        name = config.node(charm.unit)
+        try:
+            gateway = Gateway.from_charm(charm)
+        except ops.SecretNotFoundError:
+            # It is granted before it is named, but not everywhere at the same moment: the next event brings it.
+            gateway = None
+        if gateway is not None and gateway.username != name:
+            # A gateway knows a node by its user name: under another one, it has not made the new identity yet.
+            gateway = None
+        return cls(config, name, is_related(charm, MQTT), gateway, certificate.find(), certificate.is_related)
+
+    @property
+    def obstacle(self) -> ops.StatusBase | None:
+        """Why the gateway can't be spoken to as it should be; what ran before then goes on running."""
+        gateway = self.gateway
+        if gateway is None or (gateway.tls_port and gateway.client_certificates != "required"):
+            return None
+        if not gateway.tls_port:
+            if self.config.tls == "required":
+                return ops.WaitingStatus("Waiting for gateway: it offers no TLS, and tls=required")
+            return None if gateway.port else ops.WaitingStatus("Waiting for gateway: it does not listen yet")
+        if self.certificate is not None:
+            return None
+        if self.may_get_certificate:
+            return ops.WaitingStatus("Waiting for a certificate (certificates)")
+        return ops.BlockedStatus("The gateway wants a certificate of this node: integrate certificates")
 
 
 class GenerateData(BaseModel):

@@ -27,7 +27,7 @@ class FakeMachine:
     generated: dict[str, object] = field(default_factory=dict)
     generator_error: str = ""
 
-    NodeError, Settings = node.NodeError, node.Settings
+    NodeError, Settings, Tls = node.NodeError, node.Settings, node.Tls
 
     def service_name(self, instance: str) -> str:
         return node.service_name(instance)
@@ -39,6 +39,9 @@ class FakeMachine:
     def configure(self, settings: node.Settings) -> bool:
         changed, self.settings = self.settings != settings, settings
         return changed
+
+    def uses_tls(self, instance: str) -> bool:
+        return self.settings is not None and self.settings.tls is not None
 
     def start(self, settings: node.Settings, *, restart: bool) -> bool:
         if self.is_running and not restart:
