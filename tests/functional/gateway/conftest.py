@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemons import RabbitMq, SiteBroker
+from daemons import RabbitMq, SiteBroker, needed
 from relay_rig import ACL, Node, Rig
 
 _numbers = itertools.count()
@@ -58,10 +58,20 @@ def node(rig: Rig) -> Node:
     return Node(rig.port)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few megabytes: in memory, and with a journal in a file."""
     place = tmp_path / "small-disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    if request.param == "tmpfs":
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    else:
+        image = tmp_path / "small-disk.img"
+        with image.open("wb") as file:
+            file.truncate(8 * 2**20)
+        subprocess.run([needed("mkfs.ext4", "e2fsprogs"), "-q", image], check=True)
+        mounted = subprocess.run(["mount", "-o", "loop", image, place], capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"this machine has no loop devices: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)

@@ -44,9 +44,10 @@ class Book:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._database.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;" + _SCHEMA
-            )
+            # Exclusive: otherwise SQLite maps a file to share with other processes, and writing into a hole of it on a
+            # full disk ends the process (SIGBUS, seen on ext4 with blocks of 1 KiB).
+            self._database.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;")
+            self._database.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;" + _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise OutboxUnavailableError(f"the commands in {path} can't be opened: {error}") from error
 
