@@ -30,7 +30,7 @@ ON_ITS_WAY = 500
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The million payloads come in parts that take some minutes each."""
     if "part" in metafunc.fixturenames:
-        metafunc.parametrize("part", range(4) if metafunc.config.getoption("--thorough") else [0])
+        metafunc.parametrize("part", range(8) if metafunc.config.getoption("--thorough") else [0])
 
 
 class Sending:
@@ -259,7 +259,7 @@ def test_hostile_payloads(make_rig: MakeRig, part: int, thorough: bool):
     # Dead letters are sent one by one: with a window as large as the relay's own default they are sent sooner.
     batch = "{readings = 1000, window = 32}"
     rig = started(make_rig, mqtt="max_packet_bytes = 4194304", batch=batch)
-    count = 250_000 if thorough else 10_000
+    count = 125_000 if thorough else 10_000
     client = RawClient(rig.port, NODE, NODE_PASSWORD)
     good = Node(rig.port, "node-2", "password-2")
     topic = f"telemetry/{NODE}"
