@@ -90,7 +90,8 @@ class GatewayCharm(ReconcilingCharm[State]):
         relay.install(self.charm_dir)
         mosquitto.ensure_broker(config.topic_prefix, config.commands_prefix)
         identities = self._ensure_identities(state) if relayed else {}
-        self.unit.set_ports(*(port for port in (config.mqtt_port, tls.port if tls else 0) if port))
+        ports: list[int | ops.Port] = [port for port in (config.mqtt_port, tls.port if tls else 0) if port]
+        self.unit.set_ports(*ports, *([ops.Port("udp", config.coap_port)] if config.coap else []))
         if broker is not None:
             settings = self._relay_settings(config, broker, tls)
             if relay.ensure_relay(settings, broker.password, _roster(state, identities)):
@@ -130,7 +131,8 @@ class GatewayCharm(ReconcilingCharm[State]):
         if relay.is_installed():
             relay.ensure_nodes(_roster(state, self._ensure_identities(state)))
         listener = self._listener(state.config, self._tls(state))
-        ports = {"port": listener.port, "tls-port": listener.tls_port}
+        coap_port = state.config.coap_port if state.config.coap else 0
+        ports = {"port": listener.port, "tls-port": listener.tls_port, "coap-port": coap_port}
         return {
             "host": listener.address,
             **{name: str(port) for name, port in ports.items() if port},
@@ -194,6 +196,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             exchange=answer.exchange,
             dead_letter_exchange=answer.dead_letter_exchange,
             tls=tls,
+            coap=relay.Coap(config.coap_port, config.coap_plain, config.lwm2m) if config.coap else None,
             amqp_ca=answer.ca,
             commands_queue=answer.commands_queue(f"{config.site}.{config.gateway(self.unit)}"),
         )
@@ -249,6 +252,9 @@ class GatewayCharm(ReconcilingCharm[State]):
         listener, uplink = seen["listeners"]["mqtt"], seen["uplink"]
         if not listener["connected"]:
             yield ops.WaitingStatus(f"Waiting for mosquitto: {listener['error'] or 'connecting'}")
+        coap = seen["listeners"].get("coap", {})
+        if coap.get("error"):
+            yield ops.BlockedStatus(f"CoAP can't listen, see coap_port: {coap['error']}")
         if not uplink["connected"]:
             behind = words.behind(seen["outbox"]["telemetry"])
             reason = uplink["error"] or "connecting"

@@ -79,6 +79,15 @@ class Tls:
 
 
 @dataclass(frozen=True)
+class Coap:
+    """The CoAP listener."""
+
+    port: int
+    allow_plain: bool
+    lwm2m: bool
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the relay's configuration depends on."""
 
@@ -101,6 +110,7 @@ class Settings:
     commands_queue: str = ""
     """Empty while RabbitMQ has none for this gateway."""
     tls: Tls | None = None
+    coap: Coap | None = None
     amqp_ca: str = ""
     """The authority of RabbitMQ's certificate, PEM; without it the uplink is not encrypted."""
 
@@ -156,7 +166,7 @@ topic_prefix = {_quoted(listener.topic_prefix)}
 commands_prefix = {_quoted(listener.commands_prefix)}
 max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
 receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
-{_listener_tls(settings.tls)}
+{_listener_tls(settings.tls)}{_coap(settings.coap, addresses)}
 [uplink]
 host = {_quoted(settings.amqp_host)}
 port = {settings.amqp_port}
@@ -185,6 +195,21 @@ def _listener_tls(tls: Tls | None) -> str:
             f"client_ca = {_quoted(str(tls_files.DIRECTORY / tls_files.CLIENT_CA))}",
             f"client_certificates = {_quoted(tls.client_certificates)}",
         ]
+    return "\n".join(lines) + "\n"
+
+
+def _coap(coap: Coap | None, addresses: list[str]) -> str:
+    if coap is None:
+        return ""
+    lines = [
+        "",
+        "[listeners.coap]",
+        f"addresses = {json.dumps(addresses)}",
+        f"port = {coap.port}",
+        f"allow_plain = {json.dumps(coap.allow_plain)}",
+    ]
+    if coap.lwm2m:
+        lines += ["", "[listeners.coap.lwm2m]"]
     return "\n".join(lines) + "\n"
 
 

@@ -48,6 +48,10 @@ class GatewayConfig(CharmConfig):
     client_ca: str
     certificate_names: str
     uplink_tls: Literal["if-offered", "required"]
+    coap: bool
+    coap_port: int = Field(ge=1, le=65535)
+    coap_plain: bool
+    lwm2m: bool
     batch_size: int = Field(ge=1, le=100_000)
     batch_age: int = Field(ge=10, le=60_000)
     outbox_max_bytes: OutboxBytes

@@ -184,6 +184,22 @@ def test_the_relay_finds_what_tls_needs(services: Services, tmp_path: Path):
     assert {path.name for path in (tmp_path / "tls").iterdir()} == {"cert.pem", "key.pem", "ca.pem"}
 
 
+def test_the_relay_finds_what_coap_needs(services: Services):
+    coap = relay.Coap(5683, allow_plain=False, lwm2m=True)
+    tls = relay.Tls(8883, "certificate", "key", "ca")
+    assert relay.ensure_relay(dataclasses.replace(RELAY, coap=coap, tls=tls), "a", relay.Roster())
+    listener: Any = relay_config.load(relay.CONFIGURATION).listener_options("coap")
+    assert (listener.addresses, listener.port) == (["127.0.0.1", "10.0.0.1"], 5683)
+    assert not listener.allow_plain
+    assert listener.lwm2m is not None
+    bare = dataclasses.replace(coap, allow_plain=True, lwm2m=False)
+    assert relay.ensure_relay(dataclasses.replace(RELAY, coap=bare), "a", relay.Roster())
+    listener = relay_config.load(relay.CONFIGURATION).listener_options("coap")
+    assert listener.allow_plain
+    assert listener.lwm2m is None
+    assert services.calls == ["start iot-gateway", "reload iot-gateway"]
+
+
 def test_who_is_disabled_and_who_was_added(services: Services):
     added = Node("kitchen", keys={"zeromq-public-key": "x" * 40}, protocols=frozenset({"zeromq"}))
     relay.ensure_nodes(relay.Roster({"node-1": "a", "node-2": "b"}, (added,), frozenset({"node-2"})))
