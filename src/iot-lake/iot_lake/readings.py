@@ -22,9 +22,15 @@ SCHEMA = T.StructType(
         T.StructField("flag", T.BooleanType()),
         T.StructField("seq", T.LongType()),
         T.StructField("received", T.DoubleType()),
+        T.StructField("command", T.StringType()),
+        T.StructField("reason", T.StringType()),
+        T.StructField("wanted", T.StringType()),
     ]
 )
-"""A reading, as a line of JSON has it; ``time`` and ``received`` are seconds since the epoch, UTC."""
+"""A reading, as a line of JSON has it; ``time`` and ``received`` are seconds since the epoch, UTC.
+
+The last three columns are those of lines that tell of a command's changes of state, and null in readings.
+"""
 
 NOT_IN_USE = "*{[!p],[!m]p,[!t]mp,[!.]tmp}"
 """Glob of names that do not end in ``.tmp``: a file that Flume still writes ends so, and is read once it is closed."""
@@ -45,12 +51,12 @@ def session(app_name: str, **settings: str) -> SparkSession:
     return builder.getOrCreate()
 
 
-def read_readings(spark: SparkSession, path: str = DEFAULT_PATH) -> DataFrame:
+def read_lines(spark: SparkSession, path: str = DEFAULT_PATH) -> DataFrame:
     """Read all closed files in a folder and below.
 
     Returns:
-        A row a line. A line that is no reading is a row of nulls, so that counting rows counts lines. Batches may have
-        come more than once: see :func:`distinct_readings`.
+        A row a line, of readings and of commands. A line that is neither is a row of nulls, so that counting rows
+        counts lines. Batches may have come more than once: see :func:`distinct_readings`, :func:`command_steps`.
     """
     return (
         spark.read.schema(SCHEMA)
@@ -61,19 +67,54 @@ def read_readings(spark: SparkSession, path: str = DEFAULT_PATH) -> DataFrame:
     )
 
 
+def read_readings(spark: SparkSession, path: str = DEFAULT_PATH) -> DataFrame:
+    """Read all closed files in a folder and below, but for what they tell of commands; see :func:`read_lines`."""
+    return read_lines(spark, path).where(F.col("command").isNull())
+
+
 def distinct_readings(readings: DataFrame) -> DataFrame:
-    """Keep one of each reading, and only readings: delivery is at least once, this makes it exactly once.
+    """Keep one of each reading, and only readings, no commands: delivery is at least once, this makes it exactly once.
 
     The key is (node, sensor, seq), or (node, sensor, time) where the node does not count.
 
     Returns:
-        The columns of ``readings`` and ``at``, the time as a timestamp.
+        The columns of a reading and ``at``, the time as a timestamp.
     """
     uncounted = F.when(F.col("seq").isNull(), F.col("time"))
     return (
-        readings.where(F.col("node").isNotNull() & F.col("sensor").isNotNull() & F.col("time").isNotNull())
+        readings.where(F.col("command").isNull())
+        .drop("command", "reason", "wanted")
+        .where(F.col("node").isNotNull() & F.col("sensor").isNotNull() & F.col("time").isNotNull())
         .withColumn("_uncounted", uncounted)
         .dropDuplicates(["node", "sensor", "seq", "_uncounted"])
         .drop("_uncounted")
         .withColumn("at", F.timestamp_seconds("time"))
+    )
+
+
+def command_steps(lines: DataFrame) -> DataFrame:
+    """Keep one of each change of a command's state: a gateway that died may have told it twice.
+
+    Args:
+        lines: as :func:`read_lines` gives them.
+
+    Returns:
+        ``site``, ``gateway``, ``node``, ``target``, ``command`` (its identifier), ``wanted`` (JSON), ``state``,
+        ``reason``, ``time`` (s since the epoch) and ``at``, the time as a timestamp.
+    """
+    return (
+        lines.where(F.col("command").isNotNull())
+        .select(
+            "site",
+            "gateway",
+            "node",
+            F.expr("substring(sensor, length('command/') + 1)").alias("target"),
+            "command",
+            "wanted",
+            F.col("text").alias("state"),
+            "reason",
+            "time",
+            F.timestamp_seconds("time").alias("at"),
+        )
+        .dropDuplicates(["gateway", "command", "state"])
     )

@@ -74,8 +74,8 @@ class Account:
     """Counts readings by node.
 
     Readings are told apart by ``(node, sensor, seq)``. A reading without ``seq`` can't be told from a repeated one:
-    it counts as distinct. Memory is a pair of integers for every gap of every sensor, so millions of readings in
-    nearly any order fit.
+    it counts as distinct. Lines that tell of commands are no readings, and don't count. Memory is a pair of integers
+    for every gap of every sensor, so millions of readings in nearly any order fit.
     """
 
     def __init__(self):
@@ -84,6 +84,8 @@ class Account:
 
     def add(self, reading: Reading) -> None:
         """Count one reading."""
+        if reading.command is not None:
+            return
         if reading.seq is None:
             self._uncounted[reading.node] = self._uncounted.get(reading.node, 0) + 1
             return

@@ -59,9 +59,22 @@ class Reading:
     """Position in the count that the node keeps for this sensor, from 0; None where it does not count."""
     received: float
     """When the gateway had it."""
+    command: str | None = None
+    """Of a line that tells of a command, its identifier: such a line is no measurement. ``sensor`` then is
+    ``command/<target>``, ``text`` the state that the command came into, ``time`` when."""
+    reason: str | None = None
+    """Why the command came into that state."""
+    wanted: str | None = None
+    """What the command wants of its target, in JSON."""
 
     def to_line(self) -> bytes:
         """Return the reading as one line of JSON, without the newline; fields that it does not have are left out."""
+        told = {"command": self.command, "reason": self.reason, "wanted": self.wanted}
+        extra = {name: value for name, value in told.items() if value is not None}
+        made = self._measured_line()
+        return made[:-1] + b"," + orjson.dumps(extra)[1:] if extra else made
+
+    def _measured_line(self) -> bytes:
         return line(
             self.time,
             self.site,
@@ -97,6 +110,9 @@ class Reading:
                 flag=fields.get("flag"),
                 seq=fields.get("seq"),
                 received=float(fields["received"]),
+                command=fields.get("command"),
+                reason=fields.get("reason"),
+                wanted=fields.get("wanted"),
             )
         except orjson.JSONDecodeError as error:
             raise MalformedReadingError(f"not JSON: {error}") from error

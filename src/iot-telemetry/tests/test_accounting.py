@@ -1,5 +1,6 @@
 """What arrived, what came twice, what is missing."""
 
+import dataclasses
 import random
 import sys
 
@@ -24,6 +25,12 @@ def test_counts_by_node_over_its_sensors():
     assert account.report() == {"a": NodeReport(5, 1, 2), "b": NodeReport(2, 0, 0)}
     distinct, duplicates, lost = account.report()["a"]
     assert (distinct, duplicates, lost) == (5, 1, 2)
+
+
+def test_commands_are_no_readings():
+    account = Account()
+    account.add(dataclasses.replace(reading("a", None, "command/light"), value=None, text="applied", command="one"))
+    assert account.report() == {}
 
 
 def test_a_missing_beginning_is_a_loss():

@@ -31,6 +31,7 @@ def test_a_line_holds_what_the_reading_has_and_nothing_else():
         Reading(1.0, "s", "g", "n", "door", "", None, "open\nwide", None, None, 2.0),
         Reading(1.0, "s", "g", "n", "on", "", None, None, False, 0, 2.0),
         Reading(1.0, "s", "g", "n", "zero", "", 0.0, None, None, 0, 2.0),
+        Reading(1.0, "s", "g", "n", "command/light", "", None, "applied", None, None, 2.0, "one", "60 %", "60.0"),
     ],
 )
 def test_a_line_gives_the_reading_back(reading: Reading):

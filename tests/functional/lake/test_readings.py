@@ -58,19 +58,29 @@ def test_gzip_members_duplicates_open_files_and_garbage(spark_home, tmp_path):
     # A node that does not count, one line twice; and one whose value is a text.
     uncounted = lines(2, seq=None, sensor="u")
     (day / "FlumeData.3").write_bytes(uncounted + uncounted + lines(1, sensor="x", value=None, text="up"))
+    # Commands, one of whose changes of state was told twice.
+    told = {"seq": None, "value": None, "unit": None, "sensor": "command/light", "command": "one", "wanted": "60.0"}
+    steps = [
+        lines(1, start=number, text=state, reason="", **told) for number, state in enumerate(("queued", "applied"))
+    ]
+    (day / "FlumeData.6").write_bytes(b"".join(steps) + steps[0])
     (day / "FlumeData.4.tmp").write_bytes(lines(10, start=1000))
     (day / "FlumeData.5.gz.tmp").write_bytes(gzip.compress(lines(10, start=2000))[:-20])
     code = """
         import json, sys
-        from iot_lake.readings import distinct_readings, read_readings, session
+        from iot_lake.readings import command_steps, distinct_readings, read_lines, read_readings, session
         spark = session("test", spark__master="local[1]", spark__ui__enabled="false")
         lines = read_readings(spark, sys.argv[1])
-        readings = distinct_readings(lines).cache()
+        everything = read_lines(spark, sys.argv[1])
+        readings = distinct_readings(everything).cache()
+        steps = command_steps(everything).orderBy("time").collect()
         by_sensor = {row.sensor: row["count"] for row in readings.groupBy("sensor").count().collect()}
         first = readings.where("seq = 0 AND sensor = 't'").first()
         print(json.dumps({
             "lines": lines.count(), "by_sensor": by_sensor, "columns": readings.columns,
             "at": str(first["at"]), "unit": first.unit, "app": spark.sparkContext.appName,
+            "everything": everything.count(), "same": distinct_readings(lines).count() == readings.count(),
+            "steps": [[s.node, s.target, s.command, s.wanted, s.state, s.reason, str(s["at"])] for s in steps],
             "text": readings.where("sensor = 'x'").first().text,
         }))
     """
@@ -81,6 +91,14 @@ def test_gzip_members_duplicates_open_files_and_garbage(spark_home, tmp_path):
     assert "_uncounted" not in found["columns"]
     assert (found["unit"], found["text"], found["app"]) == ("Cel", "up", "test")
     assert found["at"].endswith(":13:20")
+    assert found["everything"] == found["lines"] + 3
+    assert found["same"]
+    assert [step[:6] for step in found["steps"]] == [
+        ["n", "light", "one", "60.0", "queued", ""],
+        ["n", "light", "one", "60.0", "applied", ""],
+    ]
+    assert found["steps"][1][6].endswith(":13:21")
+    assert not {"command", "reason", "wanted"} & set(found["columns"])
 
 
 def test_pi_is_near_pi(spark_home, tmp_path):

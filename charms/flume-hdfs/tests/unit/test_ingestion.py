@@ -53,6 +53,17 @@ def test_counts_one_node_only(files: Any):
     assert found.distinct == 4
 
 
+def test_commands_are_not_counted(files: Any):
+    told = replace(
+        Reading(1.0, "s", "g", "n1", "command/light", "", None, "applied", None, None, 2.0), command="one", reason=""
+    )
+    files.files = {f"{DAY}/FlumeData.1.gz": members(batch(0, 10) + told.to_line() + b"\n")}
+    for node in ("", "n1"):
+        found = ingested(files, node)
+        found.look()
+        assert (found.distinct, found.malformed) == (10, 0)
+
+
 def test_each_file_is_counted_once_however_often_it_looks(files: Any):
     files.files = {f"{DAY}/FlumeData.1.gz": members(batch(0, 10))}
     found = ingested(files)

@@ -225,7 +225,7 @@ def test_run_notebook_runs_all_paragraphs_in_their_order(context, server, ready)
     page = Path(results["html"]).read_text()
     assert f"<h1>{TUTORIAL}</h1>" in page
     assert "1000" in page
-    assert context.action_logs[:2] == ["1/11 Welcome", "1/11 Welcome: FINISHED, 2.0 s"]
+    assert context.action_logs[:2] == ["1/12 Welcome", "1/12 Welcome: FINISHED, 2.0 s"]
     assert server.restarted[-2:] == ["python", "python"]
 
 
