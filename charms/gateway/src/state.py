@@ -94,6 +94,13 @@ class GatewayConfig(CharmConfig):
             raise PydanticCustomError("mqtt_tls_port", "must be another than mqtt_port")
         return value
 
+    @field_validator("metrics_port")
+    @classmethod
+    def _free_port(cls, value: int, info: ValidationInfo) -> int:
+        if value and value in (info.data.get("mqtt_port"), info.data.get("mqtt_tls_port")):
+            raise PydanticCustomError("metrics_port", "must be another than mqtt_port and mqtt_tls_port")
+        return value
+
     def gateway(self, unit: ops.Unit) -> str:
         """Return the gateway's name."""
         return self.gateway_id or unit.name.replace("/", "-")

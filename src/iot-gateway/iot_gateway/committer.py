@@ -6,11 +6,13 @@ for a single message, and the slower the disk, the larger the groups.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from iot_gateway.errors import OutboxError, OutboxFullError
 from iot_gateway.interfaces import Frame, Outbox, Position, Source
+from iot_gateway.words import duration
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Committer:
 
     async def _append(self, frames: list[Frame]) -> None:
         attempts = 0
+        refused = 0.0
         stored = 0
         count = len(frames)
         while stored < len(frames):
@@ -93,6 +96,7 @@ class Committer:
                     count = 1
                     continue
                 if not self.refusal:
+                    refused = time.monotonic()
                     logger.error("%s: nothing more is acknowledged until there is room", error)
                 self.refusal = str(error)
                 await asyncio.sleep(RETRY_SECONDS[min(attempts, len(RETRY_SECONDS) - 1)])
@@ -101,7 +105,7 @@ class Committer:
                 stored += count
                 self.on_commit()
         if self.refusal:
-            logger.info("storing again, after %d attempts", attempts)
+            logger.info("storing again, after %s", duration(time.monotonic() - refused))
             self.refusal = None
 
 

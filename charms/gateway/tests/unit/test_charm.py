@@ -112,6 +112,7 @@ def test_an_answer_that_the_interface_does_not_allow_blocks(context: Gateway, ma
         ("resend_order", "newest"),
         ("resend_rate", -1),
         ("metrics_port", 65536),
+        ("metrics_port", 1883),
         ("log_level", "TRACE"),
         ("mqtt_tls_port", 1883),
         ("client_certificates", "maybe"),
