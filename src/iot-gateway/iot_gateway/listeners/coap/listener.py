@@ -119,14 +119,16 @@ class CoapListener(interfaces.Listener):
 
     def status(self) -> dict[str, Any]:
         """Return ``connected`` (it listens), ``error``, and its figures."""
-        counters = self._gate.counters
+        lwm2m = self._lwm2m.status() if self._lwm2m else None
         return {
             "connected": bool(self._endpoint.ports),
             "error": self._error,
-            "requests": counters.requests,
-            "refused": counters.refused,
+            "payloads": self._storing.payloads,
+            "malformed_payloads": self._storing.malformed,
+            "refused": self._gate.refused,
             "unavailable": self._storing.unavailable,
             "malformed": self._endpoint.malformed,
             "contexts": len(self._contexts),
-            "lwm2m": self._lwm2m.status() if self._lwm2m else None,
+            "clients": lwm2m["registered"] if lwm2m else 0,
+            "lwm2m": lwm2m,
         }

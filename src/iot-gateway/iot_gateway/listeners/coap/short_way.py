@@ -143,5 +143,5 @@ class ShortWay:
             self._refuse(pending, refusal)
 
     def _refuse(self, pending: Pending, refusal: RefusedError) -> None:
-        self._gate.counters.refused += 1
+        self._gate.refused += 1
         pending.reply(refusal.code, refusal.diagnostic)

@@ -131,7 +131,7 @@ class Site(interfaces.Resource):
         try:
             answer = await self._render(request)
         except RefusedError as refusal:
-            self._gate.counters.refused += 1
+            self._gate.refused += 1
             answer = message(refusal.code, refusal.diagnostic)
         if request.opt.block1 is not None and answer.code != Code.REQUEST_ENTITY_TOO_LARGE:
             # There it would ask for smaller blocks, and the node would go on (RFC 7959, section 2.9.3).

@@ -41,6 +41,10 @@ class Storing(Source):
         self.seconds = seconds
         """How long a request waits for the disk."""
         self.retry = retry
+        self.payloads = 0
+        """Payloads that were taken since the start."""
+        self.malformed = 0
+        """Of them those that became dead letters."""
         self.unavailable = 0
         """Requests that were answered by 5.03."""
         self._intake = intake
@@ -63,7 +67,9 @@ class Storing(Source):
             return
         pending.deadline = time.monotonic() + self.seconds
         self._waiting.append(pending)
-        self._intake.offer(self, node, topic, payload, pending, decode)
+        self.payloads += 1
+        if not self._intake.offer(self, node, topic, payload, pending, decode):
+            self.malformed += 1
 
     def _send_away(self, pending: Pending) -> None:
         self.unavailable += 1

@@ -1,6 +1,5 @@
 """Telemetry: POST to ``/telemetry`` and below."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from iot_gateway.interfaces import Decode
@@ -35,22 +34,13 @@ class RefusedError(Exception):
         self.diagnostic = diagnostic
 
 
-@dataclass(slots=True)
-class Counters:
-    """Figures since the start."""
-
-    requests: int = 0
-    """Telemetry that was taken, whether it could be read or not."""
-    refused: int = 0
-    """Requests that were not let in, or could not be taken as they were."""
-
-
 class Gate:
     """Who speaks, and what of it is taken."""
 
     def __init__(self, options: CoapOptions, nodes: Nodes, storing: Storing):
         self.options = options
-        self.counters = Counters()
+        self.refused = 0
+        """Requests that were not let in, or could not be taken as they were, since the start."""
         self.storing = storing
         self.nodes = nodes
 
@@ -100,6 +90,5 @@ class Gate:
             raise RefusedError(wire.UNSUPPORTED_FORMAT, "SenML in JSON (110) or CBOR (112), JSON or text is expected")
         if len(payload) > self.options.max_payload:
             raise RefusedError(wire.TOO_LARGE, f"at most {self.options.max_payload} bytes are taken")
-        self.counters.requests += 1
         topic = "/".join((node, *path)) if path else node
         self.storing.offer(node, topic, payload, DECODERS[content_format], pending)
