@@ -33,7 +33,8 @@ class CharmBroker(SiteBroker):
         self.socket = module.SOCKET
         path = directory / "mosquitto.conf"
         path.write_text(f"user root\npersistence true\npersistence_location {directory}/\n" + module.configuration())
-        module.ACL.write_text(module.acl("telemetry", "commands") + "pattern readwrite site/#\npattern read command/%u/#\n")
+        more = "pattern readwrite site/#\npattern read command/%u/#\n"
+        module.ACL.write_text(module.acl("telemetry", "commands") + more)
         Daemon.__init__(self, directory, [needed("mosquitto", "mosquitto"), "-c", str(path)])
 
 
