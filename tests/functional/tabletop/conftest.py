@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +13,15 @@ from tabletop.host import preflight, teardown
 from tabletop.machine import Machines
 from tabletop.network import Network
 from tabletop.paths import Paths
+
+
+def pytest_configure() -> None:
+    """Let what ends a run, such as `timeout`, not keep fixtures from removing machines."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        pytest.exit(f"ended by signal {number}", 128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 @pytest.fixture(scope="session")
