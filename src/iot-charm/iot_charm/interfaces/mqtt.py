@@ -2,6 +2,9 @@
 
 The provider is the gateway unit that runs the listener, the requirer a unit that speaks for one node. The gateway
 makes an identity for every unit that publishes :class:`MqttNode` and grants that unit alone a secret with it.
+
+The interface is open to other charms: databags, sequence, versions and a charm for either end are in
+docs/reference/interface-mqtt.md. Fields are only ever added, each with a default that means what its absence did.
 """
 
 from typing import Literal
