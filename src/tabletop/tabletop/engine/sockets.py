@@ -1,16 +1,18 @@
 """A unix socket that answers each connection in a thread of its own, and sleeps while there is none."""
 
-import contextlib
 import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
 
 logger = logging.getLogger(__name__)
 _BACKLOG = 128
+_PAUSE_S = 0.1
+"""After a connection that can't be accepted, such as for want of descriptors: it goes on waiting, and poll says so."""
 
 
 class Listener:
@@ -27,6 +29,9 @@ class Listener:
         self._answer = answer
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         self._wake = os.eventfd(0)
+        self._open = True
+        # Taken by a signal handler, too, which may interrupt the thread that has it.
+        self._waking = threading.RLock()
         path.unlink(missing_ok=True)
         # A socket's address has at most 107 bytes, and the folder's path may be longer.
         folder = os.open(path.parent, os.O_PATH)
@@ -51,7 +56,10 @@ class Listener:
         while self._accept():
             pass
         self._socket.close()
-        os.close(self._wake)
+        with self._waking:
+            # Its number will soon be another file's, which a late `stop` must not write to.
+            self._open = False
+            os.close(self._wake)
 
     def _accept(self) -> bool:
         """Answer one connection in a thread of its own; return whether there was one."""
@@ -61,16 +69,17 @@ class Listener:
             return False
         except OSError as error:
             logger.warning("%s: %s", self._path, error)
+            time.sleep(_PAUSE_S)
             return False
         connection.setblocking(True)
         threading.Thread(target=self._handle, args=(connection,), name=self._path.name, daemon=True).start()
         return True
 
     def stop(self) -> None:
-        """End `serve`; may be called from a signal handler."""
-        with contextlib.suppress(OSError):
-            # It may have ended already.
-            os.eventfd_write(self._wake, 1)
+        """End `serve`, unless it has ended; may be called from a signal handler."""
+        with self._waking:
+            if self._open:
+                os.eventfd_write(self._wake, 1)
 
     def _handle(self, connection: socket) -> None:
         with connection:

@@ -1,6 +1,7 @@
 """The API over its socket, in this process."""
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from world import World
 
 from tabletop.client import Client, RemoteError
 from tabletop.engine.rpc import ApiServer
+from tabletop.engine.sockets import Listener
 from tabletop.paths import Paths
 
 
@@ -78,3 +80,16 @@ def test_a_client_that_goes_away_ends_its_wait(world: World, client: Client) -> 
         return any(thread.name == "api.sock" for thread in threading.enumerate())
 
     world.until(lambda: not waiting(), "the wait's end")
+
+
+def test_a_listener_that_is_stopped_twice_writes_to_no_file_that_came_after_it(short_path: Path) -> None:
+    listener = Listener(short_path / "it.sock", lambda _: None)
+    listener.stop()
+    listener.serve()
+    others = [os.open(short_path / f"other-{number}", os.O_RDWR | os.O_CREAT) for number in range(20)]
+    try:
+        listener.stop()
+    finally:
+        for other in others:
+            os.close(other)
+    assert [path.name for path in short_path.iterdir() if path.stat().st_size] == []
