@@ -413,3 +413,15 @@ async def test_no_more_is_taken_while_it_leaves(tmp_path: Path):
 def test_settings_that_make_no_sense(options: dict[str, Any]):
     with pytest.raises(ValidationError):
         CoapOptions(**options)
+
+
+@pytest.mark.parametrize(
+    "option", [b"", b"\x00", b"\x08", b"\x0e" + b"x" * 9, b"\x0b12", b"\x19\x01\x01kk", b"\x29\x01k", b"\xc9\x01k"]
+)
+async def test_an_oscore_option_that_makes_no_sense(tmp_path: Path, option: bytes, caplog: pytest.LogCaptureFixture):
+    async with site(tmp_path) as rig, raw(rig) as node:
+        node.send(b"\x41\x02\x00\x01t" + bytes((0x90 | len(option),)) + option + b"\xff" + b"x" * 30)
+        answer = await node.receive()
+        assert answer is not None
+        assert answer[1] == 0x82
+        assert caplog.text == ""

@@ -13,6 +13,7 @@ from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
 from iot_gateway.listeners.coap.endpoint import Endpoint
 from iot_gateway.listeners.coap.options import CoapOptions
+from iot_gateway.listeners.coap.protected_site import ProtectedSite
 from iot_gateway.listeners.coap.security import Contexts
 from iot_gateway.listeners.coap.short_way import ShortWay
 from iot_gateway.listeners.coap.site import Site
@@ -70,10 +71,7 @@ class CoapListener(interfaces.Listener):
         # What a stranger sends is counted here; a line for each would fill the disk.
         logging.getLogger("coap").setLevel(logging.ERROR)
         logging.getLogger("coap-server").setLevel(logging.ERROR)
-        # Imported when it is needed: it is most of what CoAP takes of the memory.
-        from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
-
-        site = OscoreSiteWrapper(self._site, self._contexts)
+        site = ProtectedSite(self._site, self._contexts)
         while True:
             try:
                 self._endpoint.open(self.options.addresses, self.options.port, site)

@@ -252,11 +252,9 @@ class Contexts:
 
     def sealed(self, option: bytes) -> tuple[NodeContext, Sealed] | None:
         """Return what opens a request, by its OSCORE option (section 6.1); None if more is needed than is done here."""
-        if not option or option[0] & ~_SEQUENCE_LENGTH != _KEY_PRESENT:
+        if not is_of_a_request(option):
             return None
         length = option[0] & _SEQUENCE_LENGTH
-        if not 1 <= length <= 5:
-            return None
         node = self._nodes.by_key(IDENTIFIER, option[1 + length :].hex())
         context = self.of_node(node) if node else None
         found = context.sealed(option[1 : 1 + length]) if context else None
@@ -264,6 +262,17 @@ class Contexts:
 
     def get(self, _uri: str) -> None:
         """Return no credentials for EDHOC: keys are provisioned here, not agreed upon."""
+
+
+def is_of_a_request(option: bytes) -> bool:
+    """Tell whether an OSCORE option is one of a node's requests: a sequence number and an identifier (section 6.1).
+
+    A context for the identifier, and groups, are not used here.
+    """
+    if not option or option[0] & ~_SEQUENCE_LENGTH != _KEY_PRESENT:
+        return False
+    length = option[0] & _SEQUENCE_LENGTH
+    return 1 <= length <= 5 and len(option) >= 1 + length
 
 
 def _byte_string(value: bytes) -> bytes:
