@@ -139,9 +139,10 @@ class NodeConnection(asyncio.Protocol):
         """What introduces the client to the broker, as long as it may have to be."""
         self._queued: list[bytes] = []
         """What waits for the broker's answer to that."""
-        self._takes: set[str] = set()
+        # Nothing of their own for the thousands of connections that take no commands.
+        self._takes: frozenset[str] = frozenset()
         """Topic filters that cover the node's commands."""
-        self._subscribing: dict[bytes, list[str]] = {}
+        self._subscribing: dict[bytes, list[str]] | None = None
         """Of each SUBSCRIBE under way the filters; empty in the place of those that do not."""
 
     # The transport
@@ -535,13 +536,13 @@ class NodeConnection(asyncio.Protocol):
         topic = self._commands
         found = [each if matches(each, topic) else "" for each in filters]
         if any(found):
-            self._subscribing[identifier] = found
+            self._subscribing = {**(self._subscribing or {}), identifier: found}
 
     def _unsubscribe(self, reader: Reader) -> None:
         _, filters = subscribing.filters(reader, self._v5, options=False)
         topic = self._commands
         if any(matches(each, topic) for each in filters):
-            self._takes.difference_update(filters)
+            self._takes = self._takes.difference(filters)
             if not self._takes:
                 self._hub.commands.leaves(self.node, self)
 
@@ -553,7 +554,7 @@ class NodeConnection(asyncio.Protocol):
     def on_subscribed(self, answer: Reader) -> None:
         """The broker has answered a SUBSCRIBE, and the client has the answer."""
         identifier, granted = subscribing.granted(answer, self._v5)
-        filters = self._subscribing.pop(identifier, [])
+        filters = (self._subscribing or {}).pop(identifier, [])
         takes = {each for each, is_granted in zip(filters, granted, strict=False) if each and is_granted}
         if takes and self._phase is _Phase.OPEN:
             self._takes |= takes
