@@ -1,7 +1,9 @@
 """Storage of type filesystem: directories beside a machine's own disk, which outlive the machine.
 
 A piece of storage that is attached lies in the folder that its machine sees of the model, and is mounted at its
-location; one that is detached lies in the model's own folder. It is moved by renaming.
+location; one that is detached lies in the model's own folder. It is moved by renaming. What the database says counts:
+to attach it changes the database alone, and it is moved when it is first mounted, so that a command that is refused or
+cut short leaves it where it was.
 """
 
 import shutil
@@ -76,7 +78,6 @@ def attach(model: Model, unit: str, storage_id: str) -> None:
             raise TabletopError(f'cannot attach storage {storage_id}: charm "{charm.name}" has no "{piece["name"]}"')
         storagespec.check_maximum(charm, declared, 1 + len(_of_name(model, row["name"], piece["name"])))
         location = _location(model, row, piece["name"], storage_id)
-        _move(_directory(model, None, storage_id), _directory(model, row["machine"], storage_id))
         model.store.execute(
             "UPDATE storage SET unit = ?, location = ?, life = 'alive', read_only = ?, since = ? WHERE id = ?",
             row["name"],
@@ -179,24 +180,30 @@ def mount(model: Model, storage_id: str) -> None:
     Raises:
         TabletopError: the machine refuses.
     """
-    piece = model.store.one(
-        "SELECT storage.*, unit.machine, machine.name AS host FROM storage JOIN unit ON unit.name = storage.unit"
-        " JOIN machine ON machine.number = unit.machine WHERE id = ?",
-        storage_id,
-    )
-    if piece is not None:
-        bind = _bind(model, piece)
-        if bind is not None:
-            model.machines.bind(piece["host"], bind)
+    with model.store.read():
+        piece = model.store.one(
+            "SELECT storage.*, unit.machine, machine.name AS host FROM storage JOIN unit ON unit.name = storage.unit"
+            " JOIN machine ON machine.number = unit.machine WHERE id = ?",
+            storage_id,
+        )
+        if piece is None:
+            return
+        _bring(model, piece)
+    bind = _bind(model, piece)
+    if bind is not None:
+        model.machines.bind(piece["host"], bind)
 
 
 def binds(model: Model, machine: int) -> list[Bind]:
     """Return what a machine is to have mounted for its units."""
-    rows = model.store.all(
-        "SELECT storage.*, unit.machine FROM storage JOIN unit ON unit.name = storage.unit"
-        " WHERE unit.machine = ? ORDER BY storage.rowid",
-        machine,
-    )
+    with model.store.read():
+        rows = model.store.all(
+            "SELECT storage.*, unit.machine FROM storage JOIN unit ON unit.name = storage.unit"
+            " WHERE unit.machine = ? ORDER BY storage.rowid",
+            machine,
+        )
+        for row in rows:
+            _bring(model, row)
     return [bind for bind in (_bind(model, row) for row in rows) if bind is not None]
 
 
@@ -226,7 +233,7 @@ def _leave(model: Model, storage_id: str, *, destroy: bool) -> None:
 
 def _forget(model: Model, storage_id: str) -> None:
     model.store.execute("DELETE FROM storage WHERE id = ?", storage_id)
-    shutil.rmtree(_directory(model, None, storage_id), ignore_errors=True)
+    model.store.after_commit(lambda: shutil.rmtree(_directory(model, None, storage_id), ignore_errors=True))
 
 
 def _directory(model: Model, machine: int | None, storage_id: str) -> Path:
@@ -238,6 +245,14 @@ def _directory(model: Model, machine: int | None, storage_id: str) -> Path:
 def _seen(model: Model, machine: int, storage_id: str) -> str:
     """Return where a machine sees a piece of storage without its being mounted elsewhere."""
     return f"{model.inside(machine)}/storage/{storage_id}"
+
+
+def _bring(model: Model, piece: Any) -> None:
+    """See that a piece of storage that is attached (its row, with its machine) lies in its machine's folder.
+
+    Inside `read`: it may not be detached meanwhile.
+    """
+    _move(_directory(model, None, piece["id"]), _directory(model, piece["machine"], piece["id"]))
 
 
 def _move(source: Path, target: Path) -> None:

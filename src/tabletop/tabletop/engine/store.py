@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -75,6 +75,7 @@ class Store:
         self._changed = threading.Condition(self._lock)
         self._generation = 0
         self._depth = 0
+        self._after: list[Callable[[], object]] = []
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         try:
@@ -142,6 +143,7 @@ class Store:
             with self._explaining():
                 self._db.execute("BEGIN IMMEDIATE")
             self._depth = 1
+            self._after = []
             try:
                 yield
                 with self._explaining():
@@ -153,8 +155,17 @@ class Store:
                 raise
             finally:
                 self._depth = 0
+            for do in self._after:
+                do()
             if wake:
                 self.notify()
+
+    def after_commit(self, do: Callable[[], object]) -> None:
+        """Have something done, which must not raise, once the present `write` is durable; never if it comes to nothing.
+
+        A power cut may come in between.
+        """
+        self._after.append(do)
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""

@@ -223,6 +223,22 @@ def test_storage_and_what_a_unit_was_told_of_it_survive_the_daemon(world: World)
     assert (where(world, "data/0") / "treasure").read_text() == "gold"
 
 
+def test_what_is_refused_half_way_leaves_storage_as_it_was(world: World) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    (where(world, "data/0") / "treasure").write_text("gold")
+    world.controller.remove_unit("m", "box/0")
+    world.until(lambda: not world.units() and not world.status()["machines"], "box/0 being gone")
+    with pytest.raises(TabletopError, match='storage "nope/9" not found'):
+        world.controller.remove_storage("m", ["data/0", "nope/9"])
+    with pytest.raises(TabletopError, match='storage "nope/9" not found'):
+        world.controller.add_unit("m", "box", attach=["data/0", "nope/9"])
+    assert storage(world)["data/0"]["status"]["current"] == "detached"
+    world.controller.add_unit("m", "box", attach=["data/0"])
+    world.settle()
+    assert (where(world, "data/0") / "treasure").read_text() == "gold"
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[World]:
     """A world whose machines see their folders as /var/lib/juju, as real ones do; it runs no hooks."""
