@@ -33,8 +33,13 @@ def kill_machine(model: Model, target: str, seconds: float | None, *, stay: bool
 
     Returns:
         The machine's number.
+
+    Raises:
+        TabletopError: it has never run.
     """
     row = machine_of(model, target)
+    if not row["address"]:
+        raise TabletopError(f"machine {row['number']} has not started yet: wait until it has")
     off = stay or seconds is not None
     message = "its plug was pulled" + ("" if seconds is None else f", for {seconds:g} s")
     with model.store.write():

@@ -54,9 +54,9 @@ def commit(context: HookContext) -> None:
 
 
 def reboot(model: Model, machine: int) -> None:
-    """Have a machine restarted: its keeper does it."""
+    """Have a machine restarted: its keeper does it. One whose plug was pulled meanwhile stays off."""
     with model.store.write():
-        model.store.execute("UPDATE machine SET state = 'rebooting' WHERE number = ?", machine)
+        model.store.execute("UPDATE machine SET state = 'rebooting' WHERE number = ? AND state != 'off'", machine)
     model.log.add(f"machine-{machine}", "INFO", "juju.worker.reboot", "rebooting: a charm asked for it")
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from world import World
 
-from tabletop.engine import constraints
+from tabletop.engine import constraints, transaction
 from tabletop.errors import TabletopError
 from tabletop.quotas import Limits
 
@@ -70,6 +70,24 @@ def test_a_machine_stays_down_as_long_as_asked_even_over_a_restart(world: World)
     world.controller.kill_machine("m", "0", seconds=0.5)
     assert machine(world)["current"] == "down"
     world.until(lambda: starts(world, "db/0") == 1, "start")
+
+
+def test_a_machine_that_has_never_run_can_not_be_killed_and_comes_up(world: World) -> None:
+    world.machines.broken.add("m-0")
+    world.deploy("provider", "db")
+    with pytest.raises(TabletopError, match="machine 0 has not started yet: wait until it has"):
+        world.controller.kill_machine("m", "0", stay=True)
+    world.machines.broken.clear()
+    world.until(lambda: starts(world, "db/0") == 1, "start")
+
+
+def test_a_machine_whose_plug_is_pulled_while_a_hook_asks_for_a_reboot_stays_off(world: World) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    world.controller.kill_machine("m", "0", stay=True)
+    transaction.reboot(world.controller._model("m"), 0)
+    assert machine(world)["current"] == "down"
+    assert machine(world)["message"] == "its plug was pulled"
 
 
 def test_cuts_show_and_heal(world: World) -> None:
