@@ -355,6 +355,8 @@ class Controller:
             with self._changing(model):
                 task_id = tasks.enqueue_exec(found, target, program, timeout)
             task = tasks.wait(found, task_id, None if timeout is None else timeout + 1, call.progress, call.alive)
+            if task["status"] in ("aborted", "cancelled"):
+                raise TabletopError(f"the command did not end on unit {task['unit']}: {task['message']}")
             if task["status"] != "completed":
                 raise TabletopError(f"timed out waiting for results from: unit {task['unit']}")
             return {"id": task["id"], "unit": task["unit"], **task["results"]}

@@ -14,6 +14,10 @@ class StateError(TabletopError):
     """A model's state can't be read or written; what was to be written is not, as a whole."""
 
 
+class ClosedError(TabletopError):
+    """A model's state is closed, because the model was removed or tabletop is ending."""
+
+
 def explain(path: Path, error: sqlite3.Error) -> StateError | None:
     """Return what an error of SQLite means for a state file; None if it is a mistake of our own.
 

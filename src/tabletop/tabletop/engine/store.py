@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tabletop.engine.faults import StateError, damaged, explain
+from tabletop.engine.faults import ClosedError, StateError, damaged, explain
 from tabletop.errors import TabletopError
 
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
@@ -75,6 +75,7 @@ class Store:
         self._changed = threading.Condition(self._lock)
         self._generation = 0
         self._depth = 0
+        self._closed = False
         self._after: list[Callable[[], object]] = []
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
@@ -101,6 +102,9 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
+            if self._closed:
+                name = self._path.parent.name
+                raise ClosedError(f"model {name} is closed: it was removed, or tabletop is ending") from error
             fault = explain(self._path, error)
             if fault is None:
                 raise
@@ -116,8 +120,9 @@ class Store:
             self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database; whoever uses it later gets a `ClosedError`."""
         with self._lock:
+            self._closed = True
             self._db.close()
 
     @contextmanager

@@ -11,7 +11,9 @@ import pytest
 from jubilant import statustypes, unittypes
 from world import SETTINGS, World
 
+from tabletop.engine import usersecrets
 from tabletop.engine.agent import UnitAgent
+from tabletop.engine.command import Change
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.model import NotFoundError
 from tabletop.errors import TabletopError
@@ -79,6 +81,24 @@ def test_actions_and_units_that_are_not_there(world: World) -> None:
         world.controller.run_action("m", ["db/0"], "nope")
     with pytest.raises(NotFoundError, match='unit "db/7" not found'):
         world.controller.run_action("m", ["db/7"], "greet", {"count": 1})
+
+
+def test_a_command_that_does_not_end_is_told_why(world: World) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    told: list[str] = []
+
+    def run() -> None:
+        with pytest.raises(TabletopError) as caught:
+            world.controller.exec(world.call, "m", "db/0", script=f"touch {world.directory}/begun; sleep 30")
+        told.append(str(caught.value))
+
+    running = threading.Thread(target=run)
+    running.start()
+    world.until((world.directory / "begun").exists)
+    world.controller.remove_unit("m", "db/0", force=True)
+    running.join(20)
+    assert told == ["the command did not end on unit db/0: the unit db/0 has been removed"]
 
 
 def test_waiting_for_a_task_may_time_out(world: World) -> None:
@@ -354,6 +374,16 @@ def test_a_model_that_was_being_destroyed_when_tabletop_died_is_gone_after_it(wo
     world.restart()
     assert world.controller.models() == []
     assert not (world.directory / "state/models/m").exists()
+
+
+def test_who_comes_to_a_model_as_it_is_removed_is_told_so(world: World) -> None:
+    waiting = Change(world.controller._runner("m"))
+    world.controller.destroy_model(world.call, "m")
+    with (
+        pytest.raises(TabletopError, match="model m is closed: it was removed, or tabletop is ending"),
+        waiting as model,
+    ):
+        usersecrets.add_secret(model, "mine", {"key": "value"})
 
 
 @pytest.mark.parametrize("kind", ["agent", "keeper"])
