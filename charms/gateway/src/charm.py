@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 import ops
+import zmq
 from typing_extensions import override
 
 import mosquitto
@@ -90,7 +91,11 @@ class GatewayCharm(ReconcilingCharm[State]):
         relay.install(self.charm_dir)
         mosquitto.ensure_broker(config.topic_prefix, config.commands_prefix)
         identities = self._ensure_identities(state) if relayed else {}
-        ports: list[int | ops.Port] = [port for port in (config.mqtt_port, tls.port if tls else 0) if port]
+        if config.zeromq and self.unit.is_leader():
+            self._registry.make_curve_key()
+        zeromq = self._zeromq(config)
+        tcp = [config.mqtt_port, tls.port if tls else 0, *((zeromq.pull_port, zeromq.router_port) if zeromq else ())]
+        ports: list[int | ops.Port] = [port for port in tcp if port]
         self.unit.set_ports(*ports, *([ops.Port("udp", config.coap_port)] if config.coap else []))
         if broker is not None:
             settings = self._relay_settings(config, broker, tls)
@@ -100,6 +105,11 @@ class GatewayCharm(ReconcilingCharm[State]):
             relay.ensure_nodes(_roster(state, identities))
         if relayed:
             self._publish(config, state.nodes, identities, tls)
+
+    def _zeromq(self, config: GatewayConfig) -> relay.ZeroMq | None:
+        """Return the ZeroMQ listener's settings; None while there is none, or no key yet."""
+        key = self._registry.curve_key if config.zeromq else ""
+        return relay.ZeroMq(config.zeromq_pull_port, config.zeromq_router_port, key) if key else None
 
     @staticmethod
     def _usable_broker(state: State) -> Broker | None:
@@ -132,11 +142,19 @@ class GatewayCharm(ReconcilingCharm[State]):
             relay.ensure_nodes(_roster(state, self._ensure_identities(state)))
         listener = self._listener(state.config, self._tls(state))
         coap_port = state.config.coap_port if state.config.coap else 0
-        ports = {"port": listener.port, "tls-port": listener.tls_port, "coap-port": coap_port}
+        zeromq = self._zeromq(state.config)
+        ports = {
+            "port": listener.port,
+            "tls-port": listener.tls_port,
+            "coap-port": coap_port,
+            "zeromq-pull-port": zeromq.pull_port if zeromq else 0,
+            "zeromq-router-port": zeromq.router_port if zeromq else 0,
+        }
         return {
             "host": listener.address,
             **{name: str(port) for name, port in ports.items() if port},
             **({"ca": listener.ca} if listener.ca else {}),
+            **({"zeromq-server-key": zmq.curve_public(zeromq.secret_key.encode()).decode()} if zeromq else {}),
             "topic": f"{listener.topic_prefix}/<node>",
         }
 
@@ -196,6 +214,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             exchange=answer.exchange,
             dead_letter_exchange=answer.dead_letter_exchange,
             tls=tls,
+            zeromq=self._zeromq(config),
             coap=relay.Coap(config.coap_port, config.coap_plain, config.lwm2m) if config.coap else None,
             amqp_ca=answer.ca,
             commands_queue=answer.commands_queue(f"{config.site}.{config.gateway(self.unit)}"),
@@ -252,6 +271,11 @@ class GatewayCharm(ReconcilingCharm[State]):
         listener, uplink = seen["listeners"]["mqtt"], seen["uplink"]
         if not listener["connected"]:
             yield ops.WaitingStatus(f"Waiting for mosquitto: {listener['error'] or 'connecting'}")
+        zeromq = seen["listeners"].get("zeromq", {})
+        if zeromq.get("error"):
+            yield ops.BlockedStatus(f"ZeroMQ can't listen, see zeromq_pull_port, zeromq_router_port: {zeromq['error']}")
+        elif state.config.zeromq and self._zeromq(state.config) is None:
+            yield ops.WaitingStatus("Waiting for the leader to make the key for ZeroMQ")
         coap = seen["listeners"].get("coap", {})
         if coap.get("error"):
             yield ops.BlockedStatus(f"CoAP can't listen, see coap_port: {coap['error']}")

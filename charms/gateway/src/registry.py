@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 
 import ops
+import zmq
 from pydantic import Field
 
 from iot_charm.errors import IotCharmError
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PEERS = "peers"
 PAGE_NODES = 100
+CURVE_KEY = "secret-key"
 LABEL = "nodes-"
 """Begins the label of a page."""
 
@@ -34,6 +36,8 @@ class _Index(Databag):
     revision: int = 0
     pages: list[str] = Field(default_factory=list)
     """Identifiers of the secrets."""
+    key: str = ""
+    """Identifier of the secret with the gateway's own CURVE key; empty until one is needed."""
     suspended: list[str] = Field(default_factory=list)
     """Nodes of related units that are not let in."""
 
@@ -44,6 +48,8 @@ class Registry:
     def __init__(self, charm: ops.CharmBase):
         self._charm = charm
         self._index: _Index | None = None
+        self._curve_key = ""
+        """Made in this hook; the secret shows it only after it."""
         self._pages: dict[str, dict[str, str]] = {}
         """Identifier of a secret -> its content."""
         self._found: dict[str, Node] = {}
@@ -64,6 +70,33 @@ class Registry:
     def suspended(self) -> frozenset[str]:
         """The names of related nodes that are disabled."""
         return frozenset(self._load().suspended)
+
+    @property
+    def curve_key(self) -> str:
+        """The secret half of the CURVE key (Z85) that all units show to ZeroMQ nodes; empty until it is made.
+
+        Raises:
+            RegistryError: it can't be read.
+        """
+        identifier = self._load().key
+        if not identifier or self._curve_key:
+            return self._curve_key
+        return self._content(identifier)[CURVE_KEY]
+
+    def make_curve_key(self) -> None:
+        """Make the CURVE key, where there is none.
+
+        Raises:
+            RegistryError: this unit may not, or can't now.
+        """
+        if self._load().key:
+            return
+        self._must_write()
+        self._curve_key = zmq.curve_keypair()[1].decode()
+        secret = self._charm.app.add_secret(
+            {CURVE_KEY: self._curve_key}, label="curve-key", description="The gateway's own key for ZeroMQ nodes"
+        )
+        self._publish(key=secret.get_info().id)
 
     def put(self, node: Node) -> None:
         """Add a node, or replace the one of its name.
@@ -119,17 +152,20 @@ class Registry:
         peers = self._peers()
         index = (_Index.read(peers, self._charm.app) if peers else None) or _Index()
         for identifier in index.pages:
-            try:
-                content = self._charm.model.get_secret(id=identifier).get_content(refresh=True)
-            except (ops.SecretNotFoundError, ops.ModelError) as error:
-                raise RegistryError(f"the nodes that were added can't be read, secret {identifier}: {error}") from error
-            self._pages[identifier] = dict(content)
+            content = self._content(identifier)
+            self._pages[identifier] = content
             for key, entry in content.items():
                 nodes = _parsed(entry, f"{identifier}/{key}")
                 self._found.update(nodes)
                 self._places.update(dict.fromkeys(nodes, (identifier, key)))
         self._index = index
         return index
+
+    def _content(self, identifier: str) -> dict[str, str]:
+        try:
+            return dict(self._charm.model.get_secret(id=identifier).get_content(refresh=True))
+        except (ops.SecretNotFoundError, ops.ModelError) as error:
+            raise RegistryError(f"the nodes that were added can't be read, secret {identifier}: {error}") from error
 
     # Writing
 
@@ -170,12 +206,15 @@ class Registry:
         del self._pages[page]
         self._publish(pages=[each for each in self._load().pages if each != page])
 
-    def _publish(self, pages: list[str] | None = None, suspended: list[str] | None = None) -> None:
+    def _publish(
+        self, pages: list[str] | None = None, suspended: list[str] | None = None, key: str | None = None
+    ) -> None:
         former, peers = self._load(), self._peers()
         assert peers is not None  # noqa: S101 - for the type checker: _must_write saw it
         self._index = _Index(
             revision=former.revision + 1,
             pages=former.pages if pages is None else pages,
+            key=former.key if key is None else key,
             suspended=former.suspended if suspended is None else suspended,
         )
         self._index.publish(peers, self._charm.app)

@@ -88,6 +88,18 @@ class Coap:
 
 
 @dataclass(frozen=True)
+class ZeroMq:
+    """The listener for ZeroMQ."""
+
+    pull_port: int
+    """0 for none."""
+    router_port: int
+    """0 for none."""
+    secret_key: str = field(repr=False)
+    """In Z85."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the relay's configuration depends on."""
 
@@ -111,6 +123,7 @@ class Settings:
     """Empty while RabbitMQ has none for this gateway."""
     tls: Tls | None = None
     coap: Coap | None = None
+    zeromq: ZeroMq | None = None
     amqp_ca: str = ""
     """The authority of RabbitMQ's certificate, PEM; without it the uplink is not encrypted."""
 
@@ -166,7 +179,7 @@ topic_prefix = {_quoted(listener.topic_prefix)}
 commands_prefix = {_quoted(listener.commands_prefix)}
 max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
 receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
-{_listener_tls(settings.tls)}{_coap(settings.coap, addresses)}
+{_listener_tls(settings.tls)}{_coap(settings.coap, addresses)}{_zeromq(settings.zeromq, addresses)}
 [uplink]
 host = {_quoted(settings.amqp_host)}
 port = {settings.amqp_port}
@@ -234,11 +247,25 @@ def _tls_files(settings: Settings) -> dict[str, str]:
     return {**listener, tls_files.BROKER_CA: settings.amqp_ca}
 
 
-def secrets_text(amqp_password: str) -> str:
+def _zeromq(zeromq: ZeroMq | None, addresses: list[str]) -> str:
+    if zeromq is None:
+        return ""
+    lines = [
+        "",
+        "[listeners.zeromq]",
+        f"addresses = {json.dumps(addresses)}",
+        f"pull_port = {zeromq.pull_port}",
+        f"router_port = {zeromq.router_port}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def secrets_text(amqp_password: str, zeromq: ZeroMq | None = None) -> str:
     """Return the file of secrets."""
+    key = f"\n[listeners.zeromq]\nsecret_key = {_quoted(zeromq.secret_key)}\n" if zeromq else ""
     return f"""[uplink]
 password = {_quoted(amqp_password)}
-"""
+{key}"""
 
 
 def _quoted(text: str) -> str:
@@ -352,7 +379,7 @@ def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool
     """
     changed = _write_nodes(roster)
     changed |= tls_files.ensure(_tls_files(settings), user=USER)
-    changed |= ensure_file(SECRETS, secrets_text(amqp_password), mode=0o600, owner=USER, group=USER)
+    changed |= ensure_file(SECRETS, secrets_text(amqp_password, settings.zeromq), mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(CONFIGURATION, configuration(settings))
     restart = services.ensure_unit(SERVICE, unit())
     if services.ensure_running(SERVICE, restart=restart):

@@ -48,6 +48,9 @@ class GatewayConfig(CharmConfig):
     client_ca: str
     certificate_names: str
     uplink_tls: Literal["if-offered", "required"]
+    zeromq: bool
+    zeromq_pull_port: int = Field(ge=0, le=65535)
+    zeromq_router_port: int = Field(ge=0, le=65535)
     coap: bool
     coap_port: int = Field(ge=1, le=65535)
     coap_plain: bool

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 import pytest
+import zmq
 from fakes import BROKER_SECRET, Machine, amqp, mqtt, relay_status
-from ops.testing import ActionFailed, Context, PeerRelation, State
+from ops.testing import ActionFailed, Context, PeerRelation, State, TCPPort, WaitingStatus
 
 import registry
 from charm import GatewayCharm
@@ -84,6 +85,35 @@ def test_one_key_is_one_node_s(context: Gateway, machine: Machine, ready: State)
     assert len(shown["secret-key"]) == 40
     with pytest.raises(ActionFailed, match="it is that of node kitchen"):
         act(context, out, "add-node", name="cellar", credentials="curve", public_key=shown["public-key"])
+
+
+def test_zeromq_has_one_key_for_all_units(context: Gateway, machine: Machine, ready: State):
+    on = dataclasses.replace(ready, config={"zeromq": True, "zeromq_pull_port": 0})
+    out = context.run(context.on.config_changed(), on)
+    assert machine.relay_settings is not None
+    zeromq = machine.relay_settings.zeromq
+    assert zeromq is not None
+    assert (zeromq.pull_port, zeromq.router_port) == (0, 5561)
+    assert zeromq.secret_key not in repr(zeromq)
+    assert TCPPort(5561) in out.opened_ports
+    follower = dataclasses.replace(out, leader=False)
+    machine.relay_settings = None
+    context.run(context.on.relation_changed(out.get_relation(PEERS.id), remote_unit=1), follower)
+    assert machine.relay_settings.zeromq == zeromq  # pyright: ignore[reportOptionalMemberAccess]
+    _, shown = act(context, out, "add-node", name="kitchen", credentials="curve")
+    assert zmq.curve_public(zeromq.secret_key.encode()).decode() == shown["zeromq-server-key"]
+    assert (shown["zeromq-router-port"], "zeromq-pull-port" in shown) == ("5561", False)
+
+
+def test_a_unit_waits_for_the_key(context: Gateway, machine: Machine, ready: State):
+    follower = dataclasses.replace(ready, leader=False, config={"zeromq": True})
+    out = context.run(context.on.config_changed(), follower)
+    assert out.unit_status == WaitingStatus("Waiting for the leader to make the key for ZeroMQ")
+    machine.status = relay_status(
+        listeners={"mqtt": {"connected": True, "error": None}, "zeromq": {"connected": False, "error": "in use"}}
+    )
+    out = context.run(context.on.update_status(), follower)
+    assert out.unit_status.message.startswith("ZeroMQ can't listen")
 
 
 def test_a_related_unit_can_not_take_an_added_node_s_name(context: Gateway, machine: Machine, ready: State):

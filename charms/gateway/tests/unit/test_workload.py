@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 import mosquitto
 import relay
@@ -198,6 +199,14 @@ def test_the_relay_finds_what_coap_needs(services: Services):
     assert listener.allow_plain
     assert listener.lwm2m is None
     assert services.calls == ["start iot-gateway", "reload iot-gateway"]
+
+
+def test_the_relay_finds_its_curve_key(services: Services):
+    key = zmq.curve_keypair()[1].decode()
+    relay.ensure_relay(dataclasses.replace(RELAY, zeromq=relay.ZeroMq(5560, 0, key)), "a", relay.Roster())
+    assert key not in relay.CONFIGURATION.read_text()
+    options: Any = relay_config.load(relay.CONFIGURATION).listener_options("zeromq")
+    assert (options.pull_port, options.router_port, options.secret_key.get_secret_value()) == (5560, 0, key)
 
 
 def test_who_is_disabled_and_who_was_added(services: Services):
