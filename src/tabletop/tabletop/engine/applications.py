@@ -77,11 +77,19 @@ def deploy(
         return placement.add_units(model, app, num_units, to, attach)
 
 
-def refresh(model: Model, app: str, charm: Path | None, resources: Mapping[str, str]) -> None:
-    """Give an application another build of its charm, or other resources, or both.
+def refresh(
+    model: Model,
+    app: str,
+    charm: Path | None,
+    resources: Mapping[str, str],
+    *,
+    config: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> None:
+    """Give an application another build of its charm, or other resources, or both, and options and trust with them.
 
     Raises:
-        TabletopError: it is another charm, lacks an endpoint that is in use, or a resource won't do.
+        TabletopError: it is another charm, lacks an endpoint that is in use, or a resource or an option won't do.
     """
     row = model.application(app)
     found = CharmFile.open(charm) if charm else model.charm(row["charm"])
@@ -95,6 +103,7 @@ def refresh(model: Model, app: str, charm: Path | None, resources: Mapping[str, 
     if missing:
         raise TabletopError(f'cannot refresh "{app}": it would break the relation "{app}:{missing[0]}"')
     _check_resources(found, resources)
+    # Before the state is held: hooks and whoever asks for the status go on while large files are copied.
     digest = keep_file(charm, model.directory / "charms", ".charm")[0] if charm else row["charm"]
     kept = _keep_resources(model, found, resources)
     store = model.store
@@ -109,6 +118,10 @@ def refresh(model: Model, app: str, charm: Path | None, resources: Mapping[str, 
         )
         _set_resources(model, app, kept)
         relations.create_peers(model, app, found)
+        if config:
+            set_config(model, app, config)
+        if trust:
+            set_trust(model, app, trust=True)
 
 
 def set_config(model: Model, app: str, values: Mapping[str, Any], reset: Sequence[str] = ()) -> None:

@@ -187,12 +187,10 @@ class Controller:
         trust: bool = False,
     ) -> None:
         """Give an application another build of its charm."""
-        with self._changing(model) as found, found.store.write():
-            applications.refresh(found, app, Path(charm) if charm else None, resources or {})
-            if config:
-                applications.set_config(found, app, config)
-            if trust:
-                applications.set_trust(found, app, trust=True)
+        with self._changing(model) as found:
+            applications.refresh(
+                found, app, Path(charm) if charm else None, resources or {}, config=config or {}, trust=trust
+            )
 
     def add_unit(
         self, model: str, app: str, num_units: int = 1, to: Sequence[str] = (), attach: Sequence[str] = ()

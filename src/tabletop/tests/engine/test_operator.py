@@ -5,17 +5,18 @@ import json
 import stat
 import threading
 import zipfile
+from pathlib import Path
 
 import jubilant
 import pytest
 from jubilant import statustypes, unittypes
 from world import SETTINGS, World
 
-from tabletop.engine import usersecrets
+from tabletop.engine import applications, usersecrets
 from tabletop.engine.agent import UnitAgent
 from tabletop.engine.command import Change
 from tabletop.engine.keeper import MachineKeeper
-from tabletop.engine.model import NotFoundError
+from tabletop.engine.model import NotFoundError, keep_file
 from tabletop.errors import TabletopError
 
 
@@ -297,6 +298,27 @@ def test_trust_and_model_configuration(world: World) -> None:
     assert config["update-status-hook-interval"] == {"Value": "1h30m", "Source": "model"}
     config = world.controller.model_config("m", reset=["update-status-hook-interval"])
     assert config["update-status-hook-interval"] == {"Value": "5m", "Source": "default"}
+
+
+def test_the_model_goes_on_while_the_files_of_a_refresh_are_copied(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deploy("provider", "db", num_units=0)
+    copied: list[str] = []
+
+    def copying(source: Path, store: Path, suffix: str = "") -> tuple[str, int]:
+        asking = threading.Thread(target=lambda: copied.append(world.status()["model"]["name"]))
+        asking.start()
+        asking.join(20)
+        return keep_file(source, store, suffix)
+
+    monkeypatch.setattr(applications, "keep_file", copying)
+    world.controller.refresh("m", "db", str(world.charm("provider")), config={"port": 5})
+    assert copied == ["m"]
+    with pytest.raises(TabletopError, match='unknown option "nope"'):
+        world.controller.refresh("m", "db", str(world.charm("provider")), config={"nope": 5})
+    status = world.status()["applications"]["db"]
+    assert (status["charm-rev"], world.controller.get_config("m", "db")["settings"]["port"]["value"]) == (1, 5)
 
 
 def test_refreshes_that_can_not_be(world: World) -> None:
