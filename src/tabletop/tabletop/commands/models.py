@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command
@@ -14,6 +15,9 @@ from tabletop.status import section
 from tabletop.version import JUJU_VERSION
 
 CLOUD = "localhost"
+_UNREADABLE: Mapping[str, Any] = {
+    "model": {"model-status": {"current": "error", "message": "its state can't be read; every other word says why"}}
+}
 
 
 class AddModel(Command):
@@ -100,7 +104,7 @@ class Models(Command):
             return
         out(f"Controller: {CONTROLLER} (this is tabletop, not Juju)\n")
         rows = [
-            (model["short-name"] + ("*" if model["short-name"] == current else ""), CLOUD, "available")
+            (model["short-name"] + ("*" if model["short-name"] == current else ""), CLOUD, model["status"]["current"])
             for model in found
         ]
         for line in table(("Model", "Cloud", "Status"), rows):
@@ -166,8 +170,8 @@ def uuids(session: Session) -> dict[str, str]:
 
 
 def model_info(session: Session, name: str, uuid: str) -> dict[str, Any]:
-    """Describe a model as `juju show-model` does."""
-    status = session.call("status", model=name)
+    """Describe a model as `juju show-model` does; one whose state can't be read, which has no UUID, by its name."""
+    status = session.call("status", model=name) if uuid else _UNREADABLE
     return {
         "name": f"{USER}/{name}",
         "short-name": name,

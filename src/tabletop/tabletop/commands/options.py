@@ -1,6 +1,8 @@
 """Arguments that several verbs share, and the reading of their values."""
 
 import argparse
+import contextlib
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -45,10 +47,10 @@ def add_ignored(parser: argparse.ArgumentParser, options: Mapping[str, str | Non
 
 def duration(text: str) -> float:
     """Read a span of time such as 90s, 1m30s or 0.5h, in seconds; a bare number is seconds."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a duration such as 90s or 1m30s")

@@ -170,14 +170,17 @@ class Secrets(Command):
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
-        parser.add_argument("--owner", help="only this owner's: application-NAME, or model-NAME")
+        parser.add_argument(
+            "--owner", help="only this owner's: NAME, NAME/0, application-NAME, unit-NAME-0 or model-UUID"
+        )
         add_format(parser, "tabular", "json", "yaml")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """List them."""
         found: dict[str, Any] = session.call("secrets", model=session.model(args.model))
         if args.owner:
-            found = {uri: body for uri, body in found.items() if body.get("owner") == args.owner}
+            owners = (args.owner, _of_tag(args.owner))
+            found = {uri: body for uri, body in found.items() if body.get("owner") in owners}
         if args.format != "tabular":
             result(found, args.format)
             return
@@ -194,6 +197,15 @@ class Secrets(Command):
         ]
         for line in table(("ID", "Name", "Owner", "Rotation", "Revision", "Last updated"), rows, right=(4,)):
             out(line)
+
+
+def _of_tag(text: str) -> str:
+    """Return the owner, as secrets name it, that a tag of Juju's stands for, such as `unit-store-0`."""
+    kind, _, name = text.partition("-")
+    if kind == "unit":
+        application, _, number = name.rpartition("-")
+        return f"{application}/{number}"
+    return {"application": name, "model": "<model>"}.get(kind, text)
 
 
 def _content(text: str) -> tuple[str, str]:

@@ -388,6 +388,15 @@ def test_model_config_forms(run, in_model):
 def test_secret_tables(run, in_model):
     in_model.answers["secrets"] = {"abc": {"name": "s", "owner": "<model>", "revision": 2}}
     assert run("secrets")[1].splitlines()[1].split() == ["abc", "s", "<model>", "never", "2"]
+    in_model.answers["secrets"] |= {"def": {"owner": "store", "revision": 1}, "ghi": {"owner": "store/0"}}
+    for owner, found in (
+        ("store", "def"),
+        ("application-store", "def"),
+        ("store/0", "ghi"),
+        ("unit-store-0", "ghi"),
+        ("model-4f2a", "abc"),
+    ):
+        assert list(json.loads(run("secrets", "--owner", owner, "--format", "json")[1])) == [found]
     in_model.answers["show_secret"] = {"abc": {"content": {"k": "v"}}}
     assert yaml.safe_load(run("show-secret", "s", "--reveal")[1]) == {"abc": {"content": {"k": "v"}}}
 
@@ -436,6 +445,11 @@ def test_a_reader_that_has_seen_enough(in_model, status, monkeypatch):
 )
 def test_durations(text, seconds):
     assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-5", "5 m", ""])
+def test_what_is_no_duration(run, text):
+    assert f"{text!r} isn't a duration such as 90s" in run("kill-machine", "-m", "m", "0", f"--for={text}")[2]
 
 
 MACHINES = {
@@ -660,6 +674,14 @@ def test_several_models_are_shown(run, daemon, status):
     daemon.answers.update(status=status, secrets={}, models=[{"name": "m", "uuid": "t"}, {"name": "n", "uuid": "u"}])
     assert set(json.loads(run("show-model", "m", "tabletop:admin/n", "--format", "json")[1])) == {"m", "n"}
     assert "controller other not found" in run("models", "-c", "other")[2]
+
+
+def test_a_model_that_can_not_be_read_is_listed_beside_the_others(run, daemon, status):
+    daemon.answers.update(status=status, models=[{"name": "m", "uuid": ""}, {"name": "n", "uuid": "u"}])
+    assert [line.split()[-1] for line in run("models")[1].splitlines()[3:]] == ["error", "available"]
+    assert [asked["model"] for asked in daemon.asked("status")] == ["n"]
+    listed = json.loads(run("models", "--format", "json")[1])["models"]
+    assert listed[0]["status"] == {"current": "error", "message": "its state can't be read; every other word says why"}
 
 
 def test_faults_on_purpose(run, in_model):
