@@ -37,10 +37,20 @@ def ensure_file(
                 os.fchown(file.fileno(), uid, gid)
             os.fsync(file.fileno())
         Path(name).replace(path)
+        _sync_directory(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     return True
+
+
+def _sync_directory(path: Path) -> None:
+    """Have the directory's entries on the disk: a file that was replaced is so after a power cut as well."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def ensure_directory(path: Path, *, mode: int = 0o755, owner: str = "root", group: str | None = None) -> bool:
