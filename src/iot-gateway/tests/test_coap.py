@@ -425,3 +425,13 @@ async def test_an_oscore_option_that_makes_no_sense(tmp_path: Path, option: byte
         assert answer is not None
         assert answer[1] == 0x82
         assert caplog.text == ""
+
+
+async def test_requests_that_are_not_answered_are_forgotten(tmp_path: Path):
+    async with site(tmp_path) as rig, raw(rig) as node:
+        # Non-confirmable, behind OSCORE with an identifier that nobody has.
+        for number in range(50):
+            node.send(b"\x51\x02" + number.to_bytes(2, "big") + bytes((number,)) + b"\x93\x09\x01k\xff" + b"x" * 30)
+        node.send(b"\x40\x00\x12\x34")
+        assert await node.receive() == b"\x70\x00\x12\x34"
+        assert not rig.listener._endpoint.messages.token_manager.incoming_requests
