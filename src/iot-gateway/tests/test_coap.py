@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import aiocoap
 import cbor2
 import pytest
-from coap_rig import PACK, Raw, Rig, client, make_keys, site, until
+from coap_rig import PACK, NodeSide, Raw, Rig, client, make_keys, site, until
 from pydantic import ValidationError
 
 from iot_gateway.listeners.coap import CoapOptions
+from iot_gateway.listeners.coap.address import Address
 from iot_gateway.nodes import Node
 
 CODES = aiocoap.numbers.codes
@@ -435,3 +437,59 @@ async def test_requests_that_are_not_answered_are_forgotten(tmp_path: Path):
         node.send(b"\x40\x00\x12\x34")
         assert await node.receive() == b"\x70\x00\x12\x34"
         assert not rig.listener._endpoint.messages.token_manager.incoming_requests
+
+
+def mutated(chance: random.Random, datagram: bytes) -> bytes:
+    data = bytearray(datagram)
+    for _ in range(chance.randrange(4)):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(3):
+            case 0:
+                data[place : place + 1] = chance.randbytes(1)
+            case 1:
+                del data[place : place + chance.randrange(5)]
+            case _:
+                data[place:place] = chance.randbytes(chance.randrange(4))
+    return bytes(data)
+
+
+def seeds(rig: Rig) -> list[bytes]:
+    """Return requests that are as they should be."""
+    side = NodeSide(rig.keys["kitchen"])
+    cbor = cbor2.dumps([{0: "plain/t", 2: 21.5}])
+    made = [
+        aiocoap.Message(uri_path=("telemetry",), uri_query=("node=plain",), content_format=110, payload=PLAIN),
+        aiocoap.Message(uri_path=("telemetry", "a"), uri_query=("node=plain",), content_format=112, payload=cbor),
+        aiocoap.Message(uri_path=("telemetry",), uri_query=("node=plain",), block1=(1, True, 2), payload=b"x" * 64),
+        aiocoap.Message(uri_path=("rd",), uri_query=("ep=plain", "lt=60"), content_format=40, payload=b"</3303/0>"),
+        aiocoap.Message(uri_path=("dp",), content_format=110, payload=b'[{"n":"/3303/0/5700","v":1}]'),
+        aiocoap.Message(uri_path=("rd", "abc")),
+    ]
+    for each in made:
+        each.code = aiocoap.POST
+    made.append(side.protect(aiocoap.Message(code=aiocoap.POST, uri_path=("telemetry",), payload=PACK))[0])
+    made.append(aiocoap.Message(code=aiocoap.CONTENT, observe=3, content_format=110, payload=b"[]"))
+    for each in made:
+        each.mid, each.mtype, each.token = 7, aiocoap.CON, b"tok"
+    return [each.encode() for each in made]
+
+
+async def test_hostile_datagrams_do_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    chance = random.Random(5683)
+    caplog.set_level("WARNING")
+    async with site(tmp_path, allow_plain=True, lwm2m={}) as rig:
+        endpoint = rig.listener._endpoint
+        good = seeds(rig)
+        for number in range(6000):
+            data = mutated(chance, chance.choice(good))
+            peer = Address(endpoint.ports[0], (f"127.0.0.{chance.randrange(2, 250)}", chance.randrange(1024, 65536)))
+            endpoint.received(peer, data[:2] + number.to_bytes(2, "big") + data[4:])
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: not endpoint.messages.token_manager.incoming_requests)
+        async with raw(rig) as node:
+            node.send(post(1, payload=PLAIN))
+            answer = await node.receive()
+            assert answer is not None
+            assert answer[1] == 0x44
+        assert caplog.text == ""
