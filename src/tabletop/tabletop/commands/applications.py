@@ -3,11 +3,18 @@
 import argparse
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.models import confirmed
 from tabletop.commands.options import add_ignored, add_model, listed, placements
+from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
+
+
+def _add_ends(parser: argparse.ArgumentParser) -> None:
+    """Declare the model and the two ends of a relation."""
+    add_model(parser)
+    for end in ("first", "second"):
+        parser.add_argument(end, metavar="APPLICATION[:ENDPOINT]")
 
 
 class AddUnit(Command):
@@ -75,7 +82,7 @@ class RemoveApplication(Command):
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("applications", nargs="+", metavar="APPLICATION")
-        parser.add_argument("--no-prompt", action="store_true", help="don't ask first")
+        add_no_prompt(parser)
         parser.add_argument("--force", action="store_true", help="don't wait for its units' last hooks")
         parser.add_argument("--destroy-storage", action="store_true", help="remove the storage, too; else it is kept")
         add_ignored(parser, {"--no-wait": None}, why="nothing is waited for")
@@ -84,7 +91,7 @@ class RemoveApplication(Command):
         """Remove them, one after another."""
         model = session.model(args.model)
         listed = ", ".join(args.applications)
-        if not args.no_prompt and not confirmed(f"This removes {listed} with all units and what is on their machines."):
+        if not agreed(args, f"This removes {listed} with all units and what is on their machines."):
             return 1
         for app in args.applications:
             session.call(
@@ -102,9 +109,7 @@ class Integrate(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        add_model(parser)
-        parser.add_argument("first", metavar="APPLICATION[:ENDPOINT]")
-        parser.add_argument("second", metavar="APPLICATION[:ENDPOINT]")
+        _add_ends(parser)
         parser.add_argument("--via", metavar="CIDR", help="refused: it is for relations between models")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
@@ -122,9 +127,7 @@ class RemoveRelation(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        add_model(parser)
-        parser.add_argument("first", metavar="APPLICATION[:ENDPOINT]")
-        parser.add_argument("second", metavar="APPLICATION[:ENDPOINT]")
+        _add_ends(parser)
         add_ignored(parser, {"--force": None}, why="a relation goes when its hooks have run")
 
     def run(self, session: Session, args: argparse.Namespace) -> None:

@@ -113,16 +113,7 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
     def _bundle(self, session: Session, args: argparse.Namespace, path: Path) -> None:
         from tabletop.bundles import Deployment, plan
 
-        for option in (
-            "config",
-            "resource",
-            "to",
-            "constraints",
-            "num_units",
-            "application",
-            "storage",
-            "attach_storage",
-        ):
+        for option in _OF_A_CHARM:
             if getattr(args, option):
                 raise UsageError(f"--{option.replace('_', '-')} is for a charm; a bundle says it itself, or an overlay")
         checked = plan(path, [overlay.absolute() for overlay in args.overlay])

@@ -8,8 +8,8 @@ from tabletop.client import root_needed
 from tabletop.codehash import code_hash
 from tabletop.commands import Command
 from tabletop.commands.images import tell_pruned
-from tabletop.commands.models import confirmed
 from tabletop.commands.options import add_ignored
+from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.emulation import ARCHITECTURES
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result
@@ -123,7 +123,7 @@ class Destroy(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("--no-prompt", "-y", "--yes", action="store_true", help="don't ask first")
+        add_no_prompt(parser, "-y", "--yes")
 
     def run(self, session: Session, args: argparse.Namespace) -> int | None:
         """Remove all of it, whether the daemon answers or not, and say what was removed."""
@@ -131,7 +131,7 @@ class Destroy(Command):
             raise root_needed()
         check_rights()
         warning = f"This removes all models of {session.paths.state}: machines, what is on them, their network."
-        if not args.no_prompt and not confirmed(warning):
+        if not agreed(args, warning):
             return 1
         lock = session.paths.coming_and_going
         with locked(lock, _tell_waiting):

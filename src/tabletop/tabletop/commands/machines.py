@@ -4,14 +4,12 @@ import argparse
 from typing import Any
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.models import confirmed
-from tabletop.commands.options import add_format, add_ignored, add_model, constraints
+from tabletop.commands.options import CONTAINERS, add_format, add_ignored, add_model, constraints
+from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
 from tabletop.session import Session
 from tabletop.status import machine_rows, section
-
-_CONTAINERS = ("lxd", "kvm", "lxc")
 
 
 class AddMachine(Command):
@@ -37,7 +35,7 @@ unit, as Juju's do, or with remove-machine. Computers elsewhere (ssh:user@host) 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Add them, and say their numbers."""
         target: str = args.target or ""
-        if target.partition(":")[0] in _CONTAINERS:
+        if target.partition(":")[0] in CONTAINERS:
             note(f"NOTICE {target}: machines are containers already, so this is a machine of its own")
         elif target:
             raise TabletopError(f"can't add {target}: machines are made on this machine, others can't be taken in")
@@ -64,7 +62,7 @@ class RemoveMachine(Command):
         add_model(parser)
         parser.add_argument("machines", nargs="+", metavar="NUMBER")
         parser.add_argument("--force", action="store_true", help="with the units on it")
-        parser.add_argument("--no-prompt", action="store_true", help="don't ask first")
+        add_no_prompt(parser)
         add_ignored(parser, {"--keep-instance": None}, why="a machine is nothing but its instance")
         add_ignored(parser, {"--no-wait": None}, why="nothing is waited for")
 
@@ -72,7 +70,7 @@ class RemoveMachine(Command):
         """Remove them, one after another."""
         model = session.model(args.model)
         listed = ", ".join(args.machines)
-        if args.force and not args.no_prompt and not confirmed(f"This removes machine(s) {listed} with what they run."):
+        if args.force and not agreed(args, f"This removes machine(s) {listed} with what they run."):
             return 1
         for number in args.machines:
             session.call("remove_machine", model=model, machine=number, force=args.force)

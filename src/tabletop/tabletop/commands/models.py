@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command
 from tabletop.commands.options import add_format, add_ignored
+from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
 from tabletop.session import CONTROLLER, USER, Session, short_model
@@ -57,7 +57,7 @@ class DestroyModel(Command):
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("name", metavar="MODEL")
-        parser.add_argument("--no-prompt", "-y", "--yes", action="store_true", help="don't ask first")
+        add_no_prompt(parser, "-y", "--yes")
         parser.add_argument("--force", action="store_true", help="don't let units run their last hooks")
         add_ignored(
             parser,
@@ -74,7 +74,7 @@ class DestroyModel(Command):
     def run(self, session: Session, args: argparse.Namespace) -> int | None:
         """Remove it with its machines."""
         name = short_model(args.name)
-        if not args.no_prompt and not confirmed(f"This removes model '{name}' with its machines and what is on them."):
+        if not agreed(args, f"This removes model '{name}' with its machines and what is on them."):
             return 1
         session.call("destroy_model", name=name)
         if session.current_model() == name:
@@ -191,14 +191,3 @@ def model_info(session: Session, name: str, uuid: str) -> dict[str, Any]:
         "machines": {machine: {"cores": os.cpu_count() or 1} for machine in section(status, "machines")},
         "agent-version": JUJU_VERSION,
     }
-
-
-def confirmed(warning: str) -> bool:
-    """Ask on the terminal whether to go on; without a terminal the answer is no."""
-    note(f"WARNING {warning}")
-    if not sys.stdin.isatty():
-        note("ERROR there is no terminal to ask on; give --no-prompt to go on without asking")
-        return False
-    sys.stderr.write("Continue? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -79,22 +79,17 @@ class ShowOperation(Command):
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("operation", metavar="ID")
-        parser.add_argument("--wait", type=duration, metavar="DURATION", help="wait till it ends, at most so long")
-        parser.add_argument("--watch", action="store_true", help="wait till it ends")
-        parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")
-        add_format(parser, "yaml", "json")
+        _add_waiting(parser)
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Show it, when it has ended if that was asked for."""
-        if args.watch and args.wait is not None:
-            raise UsageError("specify either --watch or --wait but not both")
+        deadline = _deadline(args)
         model = session.model(args.model)
-        deadline = time.monotonic() + (float("inf") if args.watch else args.wait or 0.0)
         while True:
             shown: dict[str, Any] = session.call("operation", model=model, id=args.operation)
             if shown["status"] in ENDED or not (args.watch or args.wait):
                 break
-            if time.monotonic() >= deadline:
+            if deadline is not None and time.monotonic() >= deadline:
                 raise TabletopError(f"timed out waiting for operation {args.operation}")
             time.sleep(_POLL_S)
         result(shown, args.format)
@@ -109,16 +104,13 @@ class ShowTask(Command):
         """Declare the arguments."""
         add_model(parser)
         parser.add_argument("task", metavar="ID")
-        parser.add_argument("--wait", type=duration, metavar="DURATION", help="wait till it ends, at most so long")
-        parser.add_argument("--watch", action="store_true", help="wait till it ends")
-        parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")
-        add_format(parser, "yaml", "json")
+        _add_waiting(parser)
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
-        """Show it."""
+        """Show it, when it has ended if that was asked for."""
+        deadline = _deadline(args)
         model = session.model(args.model)
         if args.wait or args.watch:
-            deadline = None if args.watch else time.monotonic() + args.wait
             task = wait_task(session, model, args.task, args.task, deadline)
         else:
             task = as_juju(session.call("task", model=model, id=args.task), args.task)
@@ -152,6 +144,21 @@ ended stays as it is, and is named."""
                 note(f"WARNING task {task} could not be cancelled: it has {answer['status']}")
             shown[task] = answer
         result(shown, args.format)
+
+
+def _add_waiting(parser: argparse.ArgumentParser) -> None:
+    """Declare how long to wait for what is shown, and the form of the output."""
+    parser.add_argument("--wait", type=duration, metavar="DURATION", help="wait till it ends, at most so long")
+    parser.add_argument("--watch", action="store_true", help="wait till it ends")
+    parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")
+    add_format(parser, "yaml", "json")
+
+
+def _deadline(args: argparse.Namespace) -> float | None:
+    """Return until when to wait, by the monotonic clock; None: as long as it takes."""
+    if args.watch and args.wait is not None:
+        raise UsageError("specify either --watch or --wait but not both")
+    return None if args.watch else time.monotonic() + (args.wait or 0.0)
 
 
 def _words(texts: list[str]) -> list[str]:

@@ -3,18 +3,19 @@
 import argparse
 import contextlib
 import math
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from tabletop.commands import UsageError
+from tabletop.engine.durations import parse_duration
+from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.yamlfile import YamlFile
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+CONTAINERS = ("lxd", "kvm", "lxc")
+"""Kinds of containers that Juju makes on a machine."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +52,10 @@ def duration(text: str) -> float:
         seconds = float(text)
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a duration such as 90s or 1m30s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    try:
+        return parse_duration(text)
+    except TabletopError:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a duration such as 90s or 1m30s") from None
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -93,7 +94,7 @@ def placements(texts: Iterable[str]) -> list[str]:
     found: list[str] = []
     for place in (place.strip() for text in texts for place in text.split(",")):
         kind = place.partition(":")[0]
-        if kind in ("lxd", "kvm", "lxc"):
+        if kind in CONTAINERS:
             note(f"NOTICE placement {place}: machines are containers already, so the unit gets a machine of its own")
         if place:
             found.append(place)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command
-from tabletop.commands.models import confirmed
 from tabletop.commands.options import add_format, add_model, storage_directives
+from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
 from tabletop.session import Session
@@ -128,12 +128,12 @@ class RemoveStorage(Command):
         add_model(parser)
         parser.add_argument("storage", nargs="+", metavar="STORAGE")
         parser.add_argument("--force", action="store_true", help="also what is attached")
-        parser.add_argument("--no-prompt", action="store_true", help="don't ask first")
+        add_no_prompt(parser)
 
     def run(self, session: Session, args: argparse.Namespace) -> int | None:
         """Remove it."""
         listed = ", ".join(args.storage)
-        if args.force and not args.no_prompt and not confirmed(f"This removes {listed} with what is on it."):
+        if args.force and not agreed(args, f"This removes {listed} with what is on it."):
             return 1
         session.call("remove_storage", model=session.model(args.model), storage=args.storage, force=args.force)
         for name in args.storage:

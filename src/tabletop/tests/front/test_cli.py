@@ -511,6 +511,7 @@ def test_show_operation_waits(run, in_model, monkeypatch):
     assert run("show-operation", "3")[1] == "status: running\n"
     assert "timed out waiting for operation 3" in run("show-operation", "3", "--wait", "0.01s")[2]
     assert run("show-operation", "3", "--wait", "1s", "--watch")[0] == 2
+    assert run("show-task", "3", "--wait", "1s", "--watch")[0] == 2
 
 
 def test_cancel_task(run, in_model):
