@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-_OF_CLIENTS = frozenset({"commands", "bundles", "packing", "tests", "__pycache__"})
+_OF_CLIENTS = frozenset({"commands", "bundles", "lint", "packing", "tests", "__pycache__"})
 """Folders of the package that a daemon has no use for."""
 
 

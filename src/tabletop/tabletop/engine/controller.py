@@ -373,8 +373,7 @@ class Controller:
     def machine(self, model: str, target: str) -> dict[str, Any]:
         """Tell where a unit's machine, or a machine, is."""
         found = self._model(model)
-        number = found.unit(target)["machine"] if "/" in target else int(target) if target.isdecimal() else -1
-        row = found.store.one("SELECT * FROM machine WHERE number = ?", number)
+        row = found.store.one("SELECT * FROM machine WHERE number = ?", found.machine_number(target))
         if row is None:
             raise NotFoundError(f"machine {target} not found")
         pid = self._machines.leader(row["name"])

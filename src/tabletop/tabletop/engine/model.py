@@ -239,6 +239,16 @@ class Model:
             raise NotFoundError(f'unit "{name}" not found')
         return row
 
+    def machine_number(self, target: str) -> int:
+        """Return which machine is meant by its number or by a unit on it; -1 if that can't be a number.
+
+        Raises:
+            NotFoundError: there is no such unit.
+        """
+        if "/" in target:
+            return self.unit(target)["machine"]
+        return int(target) if target.isdecimal() else -1
+
     def leader(self, application: str) -> str | None:
         """Return an application's leader: the lowest unit that is still there."""
         return self.store.value("SELECT name FROM unit WHERE application = ? ORDER BY number LIMIT 1", application)

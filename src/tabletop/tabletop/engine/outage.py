@@ -14,8 +14,7 @@ def machine_of(model: Model, target: str) -> Any:
     Raises:
         NotFoundError: there is none.
     """
-    number = model.unit(target)["machine"] if "/" in target else int(target) if target.isdecimal() else -1
-    row = model.store.one("SELECT * FROM machine WHERE number = ? AND life = 'alive'", number)
+    row = model.store.one("SELECT * FROM machine WHERE number = ? AND life = 'alive'", model.machine_number(target))
     if row is None:
         raise NotFoundError(f"machine {target} not found{known_machines(model)}")
     return row
