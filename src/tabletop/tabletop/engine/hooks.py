@@ -66,7 +66,8 @@ class HookContext:
         self.local = snapshot.local_state(unit)
         name = event.hook_name if event else task.name if task else "exec"
         self.id = f"{self.unit}-{name}-{entropy.token_hex(10)}"
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        """Held by whoever reads or changes what the hook has written; taken before the store's."""
         self.databags: dict[tuple[int, str], dict[str, str]] = {}
         self.secrets: dict[str, Draft] = {}
         self.ports: set[Port] | None = None

@@ -121,7 +121,7 @@ def run_task(model: Model, unit: str, task_id: int) -> None:
     )
     while True:
         try:
-            with store.write():
+            with context.lock, store.write():
                 refused = _commit(context) if outcome.code == 0 else ""
                 if context.reboot == "now":
                     transaction.reboot(model, context.machine)

@@ -21,7 +21,8 @@ def commit(context: HookContext) -> None:
         CommitError: something that it asked for is refused; nothing is committed.
     """
     model, store = context.model, context.model.store
-    with store.write():
+    # What the hook left running may still call tools.
+    with context.lock, store.write():
         if store.one("SELECT 1 FROM unit WHERE name = ?", context.unit) is None:
             return
         refusals.check(context)

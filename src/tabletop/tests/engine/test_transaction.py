@@ -1,10 +1,13 @@
 """A hook commits as a whole or not at all; failing hooks are tried again."""
 
 import json
+import threading
 
 import pytest
 from world import World
 
+from tabletop.engine import transaction
+from tabletop.engine.hooks import HookContext
 from tabletop.errors import TabletopError
 
 
@@ -109,6 +112,19 @@ def test_ports_state_and_version_are_committed(related: World) -> None:
     world.out("db/0", "state-delete a; close-port icmp")
     assert json.loads(world.out("db/0", "state-get --format json")) == {"b": "2"}
     assert world.status()["applications"]["db"]["version"] == "1.2.3"
+
+
+def test_a_commit_waits_for_a_tool_that_the_hook_left_running(related: World) -> None:
+    model = related.controller._model("m")
+    context = HookContext(model, model.unit("db/0"), None)
+    committing = threading.Thread(target=transaction.commit, args=(context,))
+    with context.lock:
+        committing.start()
+        committing.join(0.3)
+        assert committing.is_alive()
+        context.state = {"late": "yes"}
+    committing.join(20)
+    assert related.out("db/0", "state-get late") == "yes"
 
 
 def test_relation_data_and_secrets_never_reach_the_log(related: World) -> None:
