@@ -1,6 +1,6 @@
 """What Juju refuses only at a hook's end: then the hook has failed, and all that it did is forgotten."""
 
-from tabletop.engine import secrets
+from tabletop.engine import secrets, storage
 from tabletop.engine.hooks import HookContext
 from tabletop.engine.secrets import SecretError
 from tabletop.errors import TabletopError
@@ -42,6 +42,7 @@ def _check_storage(context: HookContext) -> None:
         there: int = model.store.value("SELECT count(*) FROM storage WHERE unit = ? AND name = ?", unit, name)
         most = known[name].maximum
         if most is None or there + count <= most:
+            _check_location(context, name)
             continue
         if most == 1 and known[name].minimum == 1:
             raise CommitError(f'adding "{name}" storage to {unit}: cannot attach, storage is singular')
@@ -50,3 +51,10 @@ def _check_storage(context: HookContext) -> None:
             f'adding "{name}" storage to {unit}: attaching {count} storage instance{plural} brings the total to'
             f" {there + count}, exceeding the maximum of {most}"
         )
+
+
+def _check_location(context: HookContext, name: str) -> None:
+    try:
+        storage.location_of(context.model, context.model.unit(context.unit), name, f"{name}/new")
+    except TabletopError as error:
+        raise CommitError(f'adding "{name}" storage to {context.unit}: {error}') from error

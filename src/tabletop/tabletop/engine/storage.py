@@ -28,7 +28,7 @@ def add(model: Model, unit: Any, name: str, size: int | None = None) -> str:
     declared = model.charm_of(unit["application"]).storage[name]
     if size is None:
         size = storagespec.parse_size(declared.minimum_size) if declared.minimum_size else 1024
-    location = _location(model, unit, name, storage_id)
+    location = location_of(model, unit, name, storage_id)
     _directory(model, unit["machine"], storage_id).mkdir(parents=True, exist_ok=True)
     model.store.execute(
         "INSERT INTO storage (id, name, unit, location, since, size, read_only) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -77,7 +77,7 @@ def attach(model: Model, unit: str, storage_id: str) -> None:
         if declared is None:
             raise TabletopError(f'cannot attach storage {storage_id}: charm "{charm.name}" has no "{piece["name"]}"')
         storagespec.check_maximum(charm, declared, 1 + len(_of_name(model, row["name"], piece["name"])))
-        location = _location(model, row, piece["name"], storage_id)
+        location = location_of(model, row, piece["name"], storage_id)
         model.store.execute(
             "UPDATE storage SET unit = ?, location = ?, life = 'alive', read_only = ?, since = ? WHERE id = ?",
             row["name"],
@@ -262,8 +262,12 @@ def _move(source: Path, target: Path) -> None:
         source.rename(target)
 
 
-def _location(model: Model, unit: Any, name: str, storage_id: str) -> str:
-    """Return where a unit's machine is to have a piece of storage: Juju's rule (storage.FilesystemMountPoint)."""
+def location_of(model: Model, unit: Any, name: str, storage_id: str) -> str:
+    """Return where a unit's machine is to have a piece of storage: Juju's rule (storage.FilesystemMountPoint).
+
+    Raises:
+        TabletopError: that is taken on the machine.
+    """
     declared = model.charm_of(unit["application"]).storage[name]
     if model.settings.juju_directory is None or not declared.location:
         return _seen(model, unit["machine"], storage_id)

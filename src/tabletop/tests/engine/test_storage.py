@@ -11,6 +11,9 @@ from leftovers import short_directory
 from world import SETTINGS, World
 
 from tabletop.boot import Bind
+from tabletop.engine import transaction
+from tabletop.engine.hooks import HookContext
+from tabletop.engine.refusals import CommitError
 from tabletop.engine.storagespec import parse_directive, parse_size, show_size
 from tabletop.errors import TabletopError
 
@@ -270,3 +273,17 @@ def test_locations(elsewhere: World) -> None:
     with pytest.raises(TabletopError, match='mount point "/srv/data" of its storage "data" and "/srv/data" of data/0'):
         elsewhere.deploy("hoarder", "other", to=["0"])
     assert list(elsewhere.status()["applications"]) == ["box"]
+
+
+def test_a_hook_that_adds_storage_where_another_unit_has_some_is_refused_as_a_whole(elsewhere: World) -> None:
+    elsewhere.deploy("hoarder", "box", storage={"spare": "1", "data": "1"})
+    model = elsewhere.controller._model("m")
+    with model.store.write():
+        model.store.execute("UPDATE storage SET location = '/srv/other' WHERE name = 'data'")
+    elsewhere.deploy("hoarder", "crate", to=["0"])
+    context = HookContext(model, model.unit("crate/0"), None)
+    context.state = {"key": "value"}
+    context.new_storage = {"spare": 1}
+    with pytest.raises(CommitError, match=r'adding "spare" storage to crate/0: .* "/srv/spare" of spare/'):
+        transaction.commit(context)
+    assert model.unit("crate/0")["state"] == "{}"
