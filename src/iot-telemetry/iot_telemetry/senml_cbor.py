@@ -4,6 +4,7 @@ The extension label ``seq`` has no integer of its own and travels as text.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
@@ -47,7 +48,7 @@ def decode(payload: bytes, now: float) -> list[SenmlRecord]:
     stream = BytesIO(payload)
     try:
         pack: Any = cbor2.CBORDecoder(stream).decode()
-    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (cbor2.CBORDecodeError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise MalformedPayloadError(f"not CBOR: {error}") from error
     if stream.tell() != len(payload):
         raise MalformedPayloadError(f"{len(payload) - stream.tell()} bytes behind the pack")
@@ -67,7 +68,8 @@ def _named(index: int, record: Any) -> dict[str, Any]:
         if name in named:
             raise MalformedPayloadError(f"record {index}: {name} is there twice")
         if name:
-            named[name] = content
+            # Section 6: a number may be a decimal fraction (tag 4).
+            named[name] = float(content) if content.__class__ is Decimal else content  # pyright: ignore
     return named
 
 

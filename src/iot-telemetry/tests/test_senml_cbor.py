@@ -1,6 +1,8 @@
 """SenML in CBOR: what RFC 8428 shows, and what hostile nodes send."""
 
 import contextlib
+import os
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -38,7 +40,7 @@ def test_a_pack_in_half_precision_and_of_indefinite_length():
     ("payload", "reason"),
     [
         (b"", "not CBOR"),
-        (b"\xff", "no CBOR array"),
+        (b"\xff", "not CBOR"),
         (cbor2.dumps({0: "a"}), "no CBOR array"),
         (cbor2.dumps([1]), "record 0: not a CBOR map"),
         (cbor2.dumps([]), "empty"),
@@ -98,3 +100,49 @@ anything = st.recursive(
 def test_nothing_but_a_refusal_comes_of_other_structures(content: object):
     with contextlib.suppress(MalformedPayloadError):
         senml_cbor.decode(cbor2.dumps([content]), NOW)
+
+
+def value_of(content: bytes) -> float | None:
+    """Return the value of a record with this CBOR for a value."""
+    (record,) = senml_cbor.decode(b"\x81\xa2\x00\x68node-1/x\x02" + content, NOW)
+    return record.value
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [(b"\xc4\x82\x20\x19\x09\xff", 255.9), (b"\xc4\x82\x02\x03", 300.0), (b"\xc2\x42\x01\x00", 256.0)],
+)
+def test_numbers_may_be_decimal_fractions_and_large(content: bytes, value: float):
+    assert value_of(content) == value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xc4\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xc4\x82\x3b\x7f\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xc4\x82\x1a\x00\x0f\x00\x00\x01",
+        b"\xc4\x82\x01\x61x",
+        b"\xc5\x82\x1b\x00\x00\x00\xff\xff\xff\xff\xff\x01",
+        b"\xd8\x1e\x82\x01\x00",
+        b"\xd8\x1c\x81\xd8\x1d\x00",
+        b"\xc1\x1b\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\xd8\x64\x1b\x7f\xff\xff\xff\xff\xff\xff\xff",
+        b"\xd8\x23\x61(",
+    ],
+)
+def test_tags_that_mean_harm_are_refused(content: bytes):
+    with pytest.raises(MalformedPayloadError):
+        value_of(content)
+
+
+@pytest.mark.parametrize("payload", [b"\x61\xff", b"\x7f\x61\xff\xff", b"\xd8\x23\x61(", b"\xd8\x25\x01"])
+def test_what_is_refused_leaves_nothing_in_memory(payload: bytes):
+    def refuse(times: int) -> int:
+        for _ in range(times):
+            with contextlib.suppress(MalformedPayloadError):
+                senml_cbor.decode(payload, NOW)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = refuse(2000)
+    assert refuse(20_000) - before < 2**21

@@ -65,7 +65,7 @@ def _json(payload: bytes) -> Any:
 def _cbor(payload: bytes) -> Any:
     try:
         return cbor2.loads(payload)
-    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (cbor2.CBORDecodeError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise MalformedPayloadError(f"not CBOR: {error}") from error
 
 
