@@ -1,18 +1,22 @@
 """The help of each verb, and the README's table of them: both say what the parser does."""
 
+import inspect
 import re
 import shlex
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from ops import hookcmds
 
 from tabletop.cli import command_of
 from tabletop.commands import ALIASES, REFUSED, VERBS
 from tabletop.commands.verbs import JUJU, OWN
+from tabletop.engine import hooktools
 
 README = Path(__file__).parents[2] / "README.md"
-ROW = re.compile(r"\| `(?P<word>[\w-]+)` \| (?P<kind>same|differs|absent) \| (?P<how>.*) \|")
+ROW = re.compile(r"\| `(?P<word>[\w-]+)` \| (?P<kind>same|differs) \| (?P<how>.*) \|")
+ABSENT = re.compile(r"\| (?P<words>`[\w-]+`(?:, `[\w-]+`)*) \| (?P<why>.*) \|")
 COUNTS = re.compile(r"(\d+) words of Juju's: (\d+) the same, (\d+) that differ, (\d+) absent\.")
 
 
@@ -46,11 +50,18 @@ def test_help_shows_notes_and_examples(run, capsys):
     assert "checked as a whole" in out
 
 
+def section(title: str) -> str:
+    return README.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 def rows() -> dict[str, tuple[str, str]]:
-    found = [match for line in README.read_text().splitlines() if (match := ROW.fullmatch(line))]
-    words = [match["word"] for match in found]
-    assert [word for word, times in Counter(words).items() if times > 1] == []
-    return {match["word"]: (match["kind"], match["how"]) for match in found}
+    there, _, absent = section("Juju's words").partition("| absent |")
+    found = [(m["word"], m["kind"], m["how"]) for line in there.splitlines() if (m := ROW.fullmatch(line))]
+    for line in absent.splitlines():
+        if match := ABSENT.fullmatch(line):
+            found += [(word.strip("`"), "absent", match["why"]) for word in match["words"].split(", ")]
+    assert [word for word, times in Counter(word for word, _, _ in found).items() if times > 1] == []
+    return {word: (kind, how) for word, kind, how in found}
 
 
 def test_the_readme_lists_exactly_the_words_the_parser_knows():
@@ -73,8 +84,16 @@ def test_the_readme_gives_the_refusals_own_words():
 
 
 def test_the_readme_lists_tabletops_own_words():
-    listed = re.findall(r"^\| `([\w-]+)", README.read_text().partition("## Juju's words")[0], re.MULTILINE)
-    assert set(listed) >= set(OWN)
+    assert set(re.findall(r"^\| `([\w-]+)", section("tabletop's own words"), re.MULTILINE)) - {"deploy"} == set(OWN)
+
+
+def test_the_readme_lists_and_counts_the_hook_tools():
+    text = section("Hook tools")
+    first = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert {tool for cell in first for tool in re.findall(r"`([\w-]+)`", cell)} == set(hooktools.NAMES)
+    functions = [name for name in hookcmds.__all__ if inspect.isfunction(getattr(hookcmds, name))]
+    assert f"All {len(hooktools.NAMES)} tools" in text
+    assert f"the {len(functions)} functions of `ops.hookcmds`" in text
 
 
 @pytest.mark.parametrize("word", ALIASES)
