@@ -32,14 +32,6 @@ _SWITCH_S = 0.001
 """A hook tool's caller waits while another thread holds the interpreter, by default for up to 5 ms."""
 
 
-class _Containers(Containers):
-    """The machines, and the first process of each."""
-
-    def leader(self, name: str) -> int | None:
-        """Return the host's process id of a running machine's first process."""
-        return self._leader(name)
-
-
 def main() -> int:
     """Serve until told to end; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -54,7 +46,7 @@ def main() -> int:
         logger.error("%s%s", REFUSAL_MARK, error)
         return REFUSED
     try:
-        machines = _Containers(paths, lambda line: logger.info("%s", line), include=image_packages(paths))
+        machines = Containers(paths, lambda line: logger.info("%s", line), include=image_packages(paths))
         run_daemon(paths, machines, Settings(juju_version=JUJU_VERSION), code_hash())
     except TabletopError as error:
         logger.error("%s", error)

@@ -31,7 +31,7 @@ class RunningMachines:
 
     def is_running(self, name: str) -> bool:
         """Whether a machine runs."""
-        return self._leader(name) is not None
+        return self.leader(name) is not None
 
     def popen(
         self,
@@ -70,7 +70,7 @@ class RunningMachines:
             NotRunningError: the machine does not run.
         """
         environment = dict(_ENVIRONMENT if env is None else env)
-        leader = self._leader(name)
+        leader = self.leader(name)
         groups = None if leader is None else self._groups(leader)
         if leader is None or groups is None:
             self._store.get(name)
@@ -137,7 +137,7 @@ class RunningMachines:
 
     def usage(self, name: str) -> int:
         """Bytes of memory that a machine holds and the kernel can't take back: 0 if it does not run."""
-        leader = self._leader(name)
+        leader = self.leader(name)
         groups = None if leader is None else self._groups(leader)
         if groups is None:
             return 0
@@ -150,9 +150,14 @@ class RunningMachines:
         Returns:
             How many there were.
         """
-        leader = self._leader(name)
+        leader = self.leader(name)
         groups = None if leader is None else self._groups(leader)
         return 0 if groups is None else end_abandoned(groups.unified)
+
+    def leader(self, name: str) -> int | None:
+        """Return the host's process id of a running machine's first process."""
+        identity = self._identity(name)
+        return None if identity is None else identity.leader()
 
     def incarnation(self, name: str) -> str:
         """What tells a machine's present run from those before and after it, who ever booted it; "" if it is down."""
@@ -164,17 +169,13 @@ class RunningMachines:
     def _identity(self, name: str) -> ProcessIdentity | None:
         return ProcessIdentity.load(self._store.record(name))
 
-    def _leader(self, name: str) -> int | None:
-        identity = self._identity(name)
-        return None if identity is None else identity.leader()
-
     def _groups(self, leader: int) -> Groups | None:
         groups = Hierarchies.of_host().groups_of(leader)
         return None if groups is None else groups.of_machine()
 
     def _has_systemd(self, name: str) -> bool:
         """Whether a machine's first process is its systemd, and has settled in its control group."""
-        leader = self._leader(name)
+        leader = self.leader(name)
         groups = None if leader is None else Hierarchies.of_host().groups_of(leader)
         return groups is not None and groups.unified.name == "init.scope"
 
