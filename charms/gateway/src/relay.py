@@ -13,6 +13,7 @@ import mosquitto
 import tls_files
 from iot_charm import services
 from iot_charm.files import ensure_directory, ensure_file
+from iot_charm.pending import is_pending, settle
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import PYTHON, ensure_python_workload
 from iot_gateway import control
@@ -29,6 +30,7 @@ DIRECTORY = Path("/etc/iot-gateway")
 CONFIGURATION = DIRECTORY / "config.toml"
 SECRETS = DIRECTORY / "secrets.toml"
 NODES = DIRECTORY / "nodes.json"
+STAMP = DIRECTORY / ".followed"
 STATE = Path("/var/lib/iot-gateway")
 SOCKET = Path("/run/iot-gateway/status.sock")
 CONTROL = Path("/run/iot-gateway/status-control.sock")
@@ -381,13 +383,14 @@ def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool
     changed |= tls_files.ensure(_tls_files(settings), user=USER)
     changed |= ensure_file(SECRETS, secrets_text(amqp_password, settings.zeromq), mode=0o600, owner=USER, group=USER)
     changed |= ensure_file(CONFIGURATION, configuration(settings))
-    restart = services.ensure_unit(SERVICE, unit())
-    if services.ensure_running(SERVICE, restart=restart):
-        return True
-    if changed:
+    changed |= is_pending(STAMP, CONFIGURATION, SECRETS, NODES, tls_files.DIRECTORY)
+    restart = services.ensure_unit(SERVICE, unit()) or is_pending(STAMP, services.unit_file(SERVICE))
+    started = services.ensure_running(SERVICE, restart=restart)
+    if changed and not started:
         logger.info("the relay reads its configuration again")
         systemd.service_reload(SERVICE)
-    return changed
+    settle(STAMP)
+    return started or changed
 
 
 def wait_until_connected(timeout_s: float) -> bool:

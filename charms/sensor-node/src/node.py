@@ -13,6 +13,7 @@ from typing import Final
 from iot_charm import services
 from iot_charm.errors import IotCharmError
 from iot_charm.files import ensure_directory, ensure_file, remove
+from iot_charm.pending import is_pending, settle
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import ensure_python_workload
 from iot_node.agent import Status, read_status
@@ -135,7 +136,7 @@ def configure(settings: Settings) -> bool:
     """Write the agent's configuration, credentials and service.
 
     Returns:
-        Whether anything changed, so that a running agent must be restarted to follow.
+        Whether anything changed that a running agent does not follow yet: it must be restarted.
     """
     ensure_directory(_CONFIG / settings.instance)
     ensure_directory(settings.state_directory, mode=0o750, owner=USER, group=USER)
@@ -152,7 +153,10 @@ def configure(settings: Settings) -> bool:
         environment={"PYTHONPATH": str(_PROGRAM)},
         directives=_HARDENING,
     )
-    return services.ensure_unit(service_name(settings.instance), unit) or changed
+    changed |= services.ensure_unit(service_name(settings.instance), unit)
+    directory = _CONFIG / settings.instance
+    files = (directory, *directory.iterdir(), services.unit_file(service_name(settings.instance)))
+    return is_pending(_stamp(settings.instance), *files) or changed
 
 
 def uses_tls(instance: str) -> bool:
@@ -166,7 +170,9 @@ def start(settings: Settings, *, restart: bool) -> bool:
     Returns:
         Whether it was started or restarted.
     """
-    return services.ensure_running(service_name(settings.instance), restart=restart)
+    started = services.ensure_running(service_name(settings.instance), restart=restart)
+    settle(_stamp(settings.instance))
+    return started
 
 
 def running(instance: str) -> bool:
@@ -183,6 +189,7 @@ def uninstall(instance: str) -> None:
     """Remove the agent's service, configuration and credentials; its state stays."""
     services.disable(service_name(instance))
     remove(_CONFIG / instance)
+    remove(_stamp(instance))
 
 
 def status(node: str) -> Status:
@@ -256,6 +263,11 @@ def generate(
         raise NodeError(last.removeprefix("iot-node: ") or f"the generator ended with {process.returncode}")
     found = json.loads(summary)
     return Sent(found["node"], found["acknowledged"], found["seconds"], found["rate"])
+
+
+def _stamp(instance: str) -> Path:
+    # Not in the instance's own directory, whose time of change is looked at.
+    return _CONFIG / f".{instance}.followed"
 
 
 def _config_file(instance: str) -> Path:

@@ -70,7 +70,7 @@ def ensure_unit(name: str, text: str) -> bool:
     Returns:
         Whether the file changed; the service then needs a restart to follow.
     """
-    if not ensure_file(_unit_file(name), text):
+    if not ensure_file(unit_file(name), text):
         return False
     systemd.daemon_reload()
     return True
@@ -108,16 +108,16 @@ def stop(name: str) -> None:
     Raises:
         systemd.SystemdError: it did not stop.
     """
-    if _unit_file(name).exists() or systemd.service_running(name):
+    if unit_file(name).exists() or systemd.service_running(name):
         systemd.service_stop(name)
 
 
 def disable(name: str) -> None:
     """Stop service ``name``, keep it from starting again and remove its unit file, if it has one of ours."""
     stop(name)
-    if _unit_file(name).exists():
+    if unit_file(name).exists():
         systemd.service_disable(name)
-        remove(_unit_file(name))
+        remove(unit_file(name))
         systemd.daemon_reload()
 
 
@@ -158,7 +158,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, *, interval_s: f
     return True
 
 
-def _unit_file(name: str) -> Path:
+def unit_file(name: str) -> Path:
+    """Return where the unit file of service ``name`` is, if it is one of ours."""
     return UNIT_DIRECTORY / f"{name.removesuffix('.service')}.service"
 
 

@@ -79,6 +79,8 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
     monkeypatch.setattr(relay, "ensure_system_user", lambda *_, **__: False)
     monkeypatch.setattr(relay, "DIRECTORY", tmp_path)
     monkeypatch.setattr(relay.tls_files, "DIRECTORY", tmp_path / "tls")
+    monkeypatch.setattr(relay, "STAMP", tmp_path / ".relay")
+    monkeypatch.setattr(mosquitto, "STAMP", tmp_path / ".mosquitto")
     monkeypatch.setattr(relay, "SECRETS", tmp_path / "secrets.toml")
     monkeypatch.setattr(relay, "CONFIGURATION", tmp_path / "config.toml")
     return fake
@@ -207,6 +209,31 @@ def test_the_relay_finds_its_curve_key(services: Services):
     assert key not in relay.CONFIGURATION.read_text()
     options: Any = relay_config.load(relay.CONFIGURATION).listener_options("zeromq")
     assert (options.pull_port, options.router_port, options.secret_key.get_secret_value()) == (5560, 0, key)
+
+
+def test_what_a_hook_that_was_broken_off_wrote_is_followed(services: Services, monkeypatch: pytest.MonkeyPatch):
+    services.running.add("mosquitto")  # the package's own
+
+    def broken_off(*_: Any, **__: Any) -> bool:
+        raise InterruptedError
+
+    whole = relay.services.ensure_running
+    monkeypatch.setattr(relay.services, "ensure_running", broken_off)
+    with pytest.raises(InterruptedError):
+        mosquitto.ensure_broker("telemetry", "commands")
+    monkeypatch.setattr(relay.services, "ensure_running", whole)
+    mosquitto.ensure_broker("telemetry", "commands")
+    mosquitto.ensure_broker("telemetry", "commands")
+    assert services.calls == ["restart mosquitto"]
+    relay.ensure_relay(RELAY, "a", relay.Roster())
+    monkeypatch.setattr(relay.systemd, "service_reload", broken_off)
+    changed = dataclasses.replace(RELAY, batch_size=5)
+    with pytest.raises(InterruptedError):
+        relay.ensure_relay(changed, "a", relay.Roster())
+    monkeypatch.setattr(relay.systemd, "service_reload", services.reload)
+    assert relay.ensure_relay(changed, "a", relay.Roster())
+    assert not relay.ensure_relay(changed, "a", relay.Roster())
+    assert services.calls == ["restart mosquitto", "start iot-gateway", "reload iot-gateway"]
 
 
 def test_who_is_disabled_and_who_was_added(services: Services):

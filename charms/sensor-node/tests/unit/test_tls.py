@@ -104,6 +104,7 @@ def _etc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(node, "_STATE", tmp_path / "var")
     monkeypatch.setattr(node, "USER", getpass.getuser())
     monkeypatch.setattr(node.services, "ensure_unit", lambda *_: False)
+    monkeypatch.setattr(node.services, "ensure_running", lambda *_, restart: restart)
 
 
 @pytest.mark.usefixtures("_etc")
@@ -124,6 +125,8 @@ def test_the_agent_finds_its_files(tmp_path: Path):
         tls=node.Tls("ca", "certificate", "key"),
     )
     assert node.configure(settings)
+    assert node.configure(settings)  # a hook that was broken off did not restart it
+    assert node.start(settings, restart=True)
     assert not node.configure(settings)
     files = [tmp_path / f"etc/n-0/{name}.pem" for name in ("ca", "certificate", "key")]
     config = Config.read(tmp_path / "etc/n-0/config.toml")
