@@ -25,8 +25,9 @@ _MACHINE_STATES = {
 def status(model: Model) -> dict[str, Any]:
     """Return the model's status."""
     store = model.store
+    # Asks the kernel, by a program: hook tools are not to wait for that.
+    cuts = outage.describe_cuts(model)
     with store.read():
-        cuts = outage.describe_cuts(model)
         machines = {
             str(row["number"]): _machine(model, row, cuts.get(row["name"], ""))
             for row in store.all("SELECT * FROM machine ORDER BY number")

@@ -1,5 +1,6 @@
 """Machines that die and networks that are cut, as the model sees them; where units are put, and what machines get."""
 
+import threading
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from world import World
 
 from tabletop.engine import constraints, transaction
 from tabletop.errors import TabletopError
+from tabletop.partition import Cut
 from tabletop.quotas import Limits
 
 
@@ -88,6 +90,22 @@ def test_a_machine_whose_plug_is_pulled_while_a_hook_asks_for_a_reboot_stays_off
     transaction.reboot(world.controller._model("m"), 0)
     assert machine(world)["current"] == "down"
     assert machine(world)["message"] == "its plug was pulled"
+
+
+def test_the_model_goes_on_while_status_asks_the_kernel_for_cuts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+
+    def cuts() -> list[Cut]:
+        writing = threading.Thread(target=lambda: world.controller.set_config("m", "db", {"port": "7"}))
+        writing.start()
+        writing.join(20)
+        told.append(not writing.is_alive())
+        return []
+
+    world.deploy("provider", "db", num_units=0)
+    monkeypatch.setattr(world.machines, "cuts", cuts)
+    world.status()
+    assert told == [True]
 
 
 def test_cuts_show_and_heal(world: World) -> None:
