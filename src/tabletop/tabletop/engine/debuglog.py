@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tabletop.engine.faults import explain, is_damage
+
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _KEEP = 200_000
 _TRIM_EVERY = 10_000
@@ -17,12 +19,18 @@ class DebugLog:
     """Lines with an id that grows. It survives a kill -9; a power cut may cost the last lines."""
 
     def __init__(self, path: Path) -> None:
-        """Open the log, making it if it isn't there; a damaged one is put aside, for no model hangs on its log."""
+        """Open the log, making it if it isn't there; a damaged one is put aside, for no model hangs on its log.
+
+        Raises:
+            StateError: it can't be read or written, though it isn't damaged.
+        """
         self._lock = threading.Lock()
         self._grown = threading.Condition(self._lock)
         try:
             self._db = _open(path)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise explain(path, error) or error from error
             aside = path.with_name(f"{path.name}.damaged")
             logger.warning("%s can't be read (%s); it is now %s, and a new one is begun", path, error, aside)
             for suffix in ("-wal", "-shm"):

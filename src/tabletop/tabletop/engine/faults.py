@@ -25,8 +25,7 @@ def explain(path: Path, error: sqlite3.Error) -> StateError | None:
         path: the database.
         error: as SQLite raised it, by its result code (https://www.sqlite.org/rescode.html).
     """
-    # The lower byte is the code; what is above tells kinds of it apart.
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = _code(error)
     if code in _SPACE:
         return StateError(f"The disk of {path} is full: free some space and try again. Nothing of this was written.")
     if code in _DAMAGE:
@@ -34,6 +33,16 @@ def explain(path: Path, error: sqlite3.Error) -> StateError | None:
     if code in _ACCESS:
         return StateError(f"{path} can't be written or read ({error}): see to its disk and try again.")
     return None
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether an error of SQLite means that the file holds no database, or one that is broken."""
+    return _code(error) in _DAMAGE
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The lower byte is the code; what is above tells kinds of it apart.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def damaged(path: Path, why: str) -> str:

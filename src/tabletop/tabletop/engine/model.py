@@ -152,7 +152,11 @@ class Model:
         self.machines = machines
         self.settings = settings
         self.store = Store(directory / "model.db")
-        self.log = DebugLog(directory / "log.db")
+        try:
+            self.log = DebugLog(directory / "log.db")
+        except StateError:
+            self.store.close()
+            raise
         row = self.store.one("SELECT name, uuid FROM model")
         if row is None:
             self.close()

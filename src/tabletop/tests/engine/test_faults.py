@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from leftovers import short_directory
@@ -175,6 +176,25 @@ def test_a_lost_model_can_be_removed_with_its_machines(world: World, content: by
     assert not world.machines.is_running("m-0")
     assert world.controller.models() == []
     world.controller.add_model("m")
+
+
+def test_a_log_that_can_not_be_opened_for_want_of_room_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = DebugLog(tmp_path / "log.db")
+    log.add("db/0", "INFO", "test", "kept")
+    log.close()
+
+    def full(_path: Path) -> NoReturn:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tabletop.engine.debuglog._open", full)
+        with pytest.raises(StateError, match=r"The disk of .*/log\.db is full"):
+            DebugLog(tmp_path / "log.db")
+    log = DebugLog(tmp_path / "log.db")
+    assert [line["message"] for line in log.read()] == ["kept"]
+    log.close()
 
 
 def test_a_damaged_log_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
