@@ -67,6 +67,8 @@ class _Checker:
             trust = self._get(raw, "trust", bool, False)
             if charm is None:
                 continue
+            if charm.subordinate:
+                self._check_subordinate(name, raw)
             found[name] = Application(
                 name=name,
                 where=raw.where,
@@ -148,6 +150,13 @@ class _Checker:
         if number < 0:
             self._problems.add(raw.keys["num_units"].where, f"num_units must not be negative, got {number}")
         return max(0, number)
+
+    def _check_subordinate(self, name: str, raw: RawApplication) -> None:
+        for key in ("to", "constraints"):
+            if key in raw.keys and raw.keys[key].value:
+                self._problems.add(
+                    raw.keys[key].where, f"{key}: {name!r} is subordinate, its units are where their principals are"
+                )
 
     def _options(self, charm: CharmFile, raw: RawApplication) -> dict[str, OptionValue]:
         found: dict[str, OptionValue] = {}

@@ -76,8 +76,6 @@ class Deployment:
 
     def _deploy(self, app: Application) -> None:
         charm = self._packed(app.charm.path, app.constraints)
-        if not self._changed:
-            self._report("Executing changes:")
         self._step(f"deploy application {app.name} from {app.charm.path}")
         settings: dict[str, Any] = {
             "app": app.name,
@@ -157,6 +155,7 @@ class Deployment:
     def _step(self, text: str) -> None:
         if not self._changed:
             self._changed = True
+            self._report("Executing changes:")
         self._report(f"- {text}")
 
     def _request(self, method: str, **params: Any) -> None:

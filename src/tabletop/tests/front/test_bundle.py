@@ -168,6 +168,11 @@ def test_a_subordinate_has_no_units_of_its_own_and_goes_by_juju_info(bundle, pac
     found = plan(bundle(text))
     assert found.applications[1].num_units == 0
     assert str(found.relations[0]) == "store:juju-info - front:host"
+    own = text.replace("charm: ./agent.charm", "charm: ./agent.charm\n    to: [new]\n    constraints: mem=1G")
+    assert [line.split(": ", 1)[1] for line in errors(bundle(own))] == [
+        "to: 'front' is subordinate, its units are where their principals are",
+        "constraints: 'front' is subordinate, its units are where their principals are",
+    ]
 
 
 def test_one_end_to_several(bundle):

@@ -121,6 +121,12 @@ def test_the_second_time_changes_nothing(deploy, model):
     assert model.steps == []
 
 
+def test_what_is_added_has_a_heading(deploy, model):
+    deploy()
+    model.apps["front"]["units"].clear()
+    assert deploy()[1] == ["Executing changes:", "- add a unit of front to a new machine"]
+
+
 def test_only_what_is_missing_is_added(deploy, model):
     deploy("0")
     del model.apps["store"]["units"]["store/1"]
