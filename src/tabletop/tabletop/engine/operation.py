@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tabletop.engine import lifecycle, secrets, snapshot, storage, subordinates
+from tabletop.engine import lifecycle, secretevents, snapshot, storage, subordinates
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
 
@@ -77,7 +77,7 @@ def decide(model: Model, unit: Any) -> Decision:
     if lifecycle.is_dead(local, remote):
         # A principal goes last.
         return Decision("wait") if subordinates.of(model, unit["name"]) else Decision("bury")
-    moments = [unit["update_status"] + snapshot.update_status_interval(model), secrets.next_due(model, unit)]
+    moments = [unit["update_status"] + snapshot.update_status_interval(model), secretevents.next_due(model, unit)]
     return Decision("wait", until=min(moment for moment in moments if moment is not None))
 
 

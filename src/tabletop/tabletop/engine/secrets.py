@@ -1,29 +1,17 @@
-"""Secrets: who may read which revision, and what their owners and readers are told. Contents never reach a log."""
+"""Secrets: what they hold, who may read which revision, who may change them. Contents never reach a log."""
 
 import json
 import secrets as entropy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from typing import Any
 
-from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
+from tabletop.engine.rotation import next_rotation
 from tabletop.errors import TabletopError
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-_PERIODS: Mapping[str, timedelta | int] = {
-    "hourly": _HOUR,
-    "daily": _DAY,
-    "weekly": 7 * _DAY,
-    "monthly": 1,
-    "quarterly": 3,
-    "yearly": 12,
-}
-"""How often a secret is to be rotated: a span, or so many months."""
-ROTATIONS = ("never", *_PERIODS)
 
 
 class SecretError(TabletopError):
@@ -52,22 +40,6 @@ class Draft:
     revoked: set[str] = field(default_factory=set[str])
     removed: bool = False
     removed_revisions: set[int] = field(default_factory=set[int])
-
-
-def next_rotation(policy: str, since: float) -> float | None:
-    """Return when a secret is to be rotated that was, or was to be, at some time; None: never.
-
-    A month is one of the calendar's; a day that a month has not got lies in the next one, as in Go's `AddDate`.
-    """
-    period = _PERIODS.get(policy)
-    if period is None:
-        return None
-    moment = datetime.fromtimestamp(since, UTC)
-    if isinstance(period, timedelta):
-        return (moment + period).timestamp()
-    months = moment.year * 12 + moment.month - 1 + period
-    first = moment.replace(year=months // 12, month=months % 12 + 1, day=1)
-    return (first + (moment.day - 1) * _DAY).timestamp()
 
 
 def new_id() -> str:
@@ -132,7 +104,7 @@ def may_read(model: Model, secret: Any, unit: str) -> bool:
 
 def managed(model: Model, unit: str, drafts: Mapping[str, Draft]) -> dict[str, Any]:
     """Return the secrets that a unit manages, as a hook with such drafts sees them: id to row, None for a new one."""
-    rows = _managed(model, model.unit(unit))
+    rows = managed_rows(model, model.unit(unit))
     found = {row["id"]: row for row in sorted(rows, key=lambda row: row["created"])}
     found |= {key: None for key, draft in drafts.items() if draft.created}
     return {key: row for key, row in found.items() if key not in drafts or not drafts[key].removed}
@@ -174,111 +146,6 @@ def check_draft(model: Model, unit: str, secret_id: str, draft: Draft) -> None:
     )
     if draft.label and taken:
         raise SecretError(f'secret with label "{draft.label}" already exists')
-
-
-def pending_events(model: Model, unit: Any) -> tuple[Event, ...]:
-    """Return the secret events that a unit (its row) is to get."""
-    name: str = unit["name"]
-    store = model.store
-    events: list[Event] = []
-    changed = store.all(
-        "SELECT consumer.secret, consumer.label, max(revision.revision) AS latest, secret.owner_kind, secret.owner"
-        " FROM secret_consumer AS consumer JOIN secret ON secret.id = consumer.secret"
-        " JOIN secret_revision AS revision ON revision.secret = consumer.secret"
-        " WHERE consumer.unit = ? GROUP BY consumer.secret HAVING latest > consumer.told ORDER BY consumer.secret",
-        name,
-    )
-    events += [
-        _event("secret-changed", row["secret"], row["label"], row["latest"])
-        for row in changed
-        if not manages(model, row, name) and may_read(model, {**dict(row), "id": row["secret"]}, name)
-    ]
-    now = time.time()
-    for secret in _managed(model, unit):
-        if secret["next_rotate"] is not None and secret["next_rotate"] <= now:
-            event = _event("secret-rotate", secret["id"], secret["label"], None)
-            events.append(replace(event, version=latest(model, secret["id"])))
-        expired = store.all(
-            "SELECT revision FROM secret_revision WHERE secret = ? AND expire <= ? AND expired_told <= ?",
-            secret["id"],
-            now,
-            now - model.settings.secret_retry,
-        )
-        events += [_event("secret-expired", secret["id"], secret["label"], row["revision"]) for row in expired]
-        obsolete = store.all(
-            "SELECT revision FROM secret_revision AS mine WHERE secret = ? AND NOT obsolete_told"
-            " AND revision < (SELECT max(revision) FROM secret_revision WHERE secret = mine.secret)"
-            " AND NOT EXISTS (SELECT 1 FROM secret_consumer AS consumer"
-            " WHERE consumer.secret = mine.secret AND consumer.revision = mine.revision) ORDER BY revision",
-            secret["id"],
-        )
-        events += [_event("secret-remove", secret["id"], secret["label"], row["revision"]) for row in obsolete]
-    return tuple(events)
-
-
-def next_due(model: Model, unit: Any) -> float | None:
-    """Return when the next rotation or expiry of a unit's secrets is due."""
-    moments: list[float] = []
-    for secret in _managed(model, unit):
-        expire = model.store.value(
-            "SELECT min(CASE WHEN expired_told THEN max(expire, expired_told + ?) ELSE expire END)"
-            " FROM secret_revision WHERE secret = ?",
-            model.settings.secret_retry,
-            secret["id"],
-        )
-        moments += [moment for moment in (secret["next_rotate"], expire) if moment is not None]
-    return min(moments, default=None)
-
-
-def acknowledge(model: Model, unit: str, event: Event) -> None:
-    """Note that a unit has had a secret event; inside `write`."""
-    store = model.store
-    match event.kind:
-        case "secret-changed":
-            store.execute(
-                "UPDATE secret_consumer SET told = ? WHERE secret = ? AND unit = ?",
-                event.secret_revision,
-                plain_id(event.secret_id),
-                unit,
-            )
-        case "secret-rotate":
-            _schedule_rotation(model, plain_id(event.secret_id), event.version)
-        case "secret-expired":
-            store.execute(
-                "UPDATE secret_revision SET expired_told = ? WHERE secret = ? AND revision = ?",
-                int(time.time()),
-                plain_id(event.secret_id),
-                event.secret_revision,
-            )
-        case "secret-remove":
-            store.execute(
-                "UPDATE secret_revision SET obsolete_told = 1 WHERE secret = ? AND revision = ?",
-                plain_id(event.secret_id),
-                event.secret_revision,
-            )
-        case _:
-            pass
-
-
-def _schedule_rotation(model: Model, secret_id: str, before: int) -> None:
-    """Set when a secret is rotated next: soon again, if the hook that was to rotate it made no new revision.
-
-    Soon, too, if the latest revision expires before the next regular time.
-    """
-    store = model.store
-    secret = store.one("SELECT * FROM secret WHERE id = ?", secret_id)
-    if secret is None:
-        return
-    now = time.time()
-    since = secret["next_rotate"] or now
-    regular = next_rotation(secret["rotate"], since)
-    if regular is not None:
-        last = latest(model, secret_id)
-        expires = expiry(model, secret_id, last)
-        soon = since + model.settings.secret_retry
-        too_late = expires is not None and soon < expires < regular
-        regular = max(now, soon if too_late or last == before else regular)
-    store.execute("UPDATE secret SET next_rotate = ? WHERE id = ?", regular, secret_id)
 
 
 def follow(model: Model, secret_id: str, unit: str, revision: int, label: str | None) -> None:
@@ -368,11 +235,8 @@ def _add_revision(model: Model, secret_id: str, draft: Draft, now: float) -> Non
         )
 
 
-def _managed(model: Model, unit: Any) -> list[Any]:
+def managed_rows(model: Model, unit: Any) -> list[Any]:
+    """Return the rows of the secrets that a unit (its row) manages."""
     name, application = unit["name"], unit["application"]
     owners = (name, application) if model.leader(application) == name else (name, name)
     return list(model.store.all("SELECT * FROM secret WHERE owner IN (?, ?) AND owner_kind != 'model'", *owners))
-
-
-def _event(kind: str, secret_id: str, label: str, revision: int | None) -> Event:
-    return Event(kind, secret_id=f"secret:{secret_id}", secret_label=label, secret_revision=revision)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tabletop.engine import leadership, relations, secrets, subordinates
+from tabletop.engine import leadership, relations, secretevents, subordinates
 from tabletop.engine.durations import parse_duration
 from tabletop.engine.lifecycle import Event, Local, Remote, RemoteRelation
 from tabletop.engine.model import Model
@@ -51,7 +51,7 @@ def remote_state(model: Model, unit: Any) -> Remote:
         boot=boots,
         storage=storage,
         relations=relations_of(model, unit),
-        secret_events=secrets.pending_events(model, unit),
+        secret_events=secretevents.pending_events(model, unit),
         update_status_due=due,
     )
 

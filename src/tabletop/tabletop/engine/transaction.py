@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from tabletop.engine import lifecycle, refusals, relations, secrets, storage
+from tabletop.engine import lifecycle, refusals, relations, secretevents, secrets, storage
 from tabletop.engine.hooks import HookContext
 from tabletop.engine.lifecycle import Event
 from tabletop.engine.model import Model
@@ -75,7 +75,7 @@ def acknowledge(model: Model, unit: str, event: Event) -> None:
     store.execute("UPDATE unit SET local = ?, op = NULL WHERE name = ?", json.dumps(local.to_dict()), unit)
     now = time.time()
     if event.secret_id:
-        secrets.acknowledge(model, unit, event)
+        secretevents.acknowledge(model, unit, event)
     match event.kind:
         case "relation-broken" if event.relation_id is not None:
             relations.leave_scope(model, event.relation_id, unit)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from world import World
 
-from tabletop.engine.secrets import next_rotation
+from tabletop.engine.rotation import next_rotation
 from tabletop.errors import TabletopError
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from tabletop.engine.durations import parse_duration
 from tabletop.engine.hooks import ToolError
 from tabletop.engine.hooktools.call import Call
-from tabletop.engine.secrets import ROTATIONS, Draft
+from tabletop.engine.rotation import ROTATIONS
+from tabletop.engine.secrets import Draft
 from tabletop.errors import TabletopError
 
 _KEY = re.compile(r"[a-z](?:-?[a-z0-9]){2,}\Z")
