@@ -241,7 +241,7 @@ class NodeActions(ops.Object):
             raise NodeActionError(f"common-name={common_name!r}: it is that of a related unit's node")
 
     def _show(self, event: ops.ActionEvent, made: Provisioned) -> None:
-        where = self._serve()
+        where = {key: text.replace("<node>", made.node.name) for key, text in self._serve().items()}
         event.set_results(
             {
                 "node": made.node.name,

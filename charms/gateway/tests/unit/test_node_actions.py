@@ -40,7 +40,7 @@ def added(machine: Machine) -> dict[str, Any]:
 
 def test_a_node_is_added_and_its_password_shown_once(context: Gateway, machine: Machine, ready: State):
     out, shown = act(context, ready, "add-node", name="kitchen")
-    assert (shown["username"], shown["protocols"], shown["topic"]) == ("kitchen", "mqtt", "telemetry/<node>")
+    assert (shown["username"], shown["protocols"], shown["topic"]) == ("kitchen", "mqtt", "telemetry/kitchen")
     assert credentials.fits(added(machine)["kitchen"].credential, shown["password"])
     (page,) = [secret for secret in out.secrets if (secret.label or "").startswith(registry.LABEL)]
     assert page.owner == "app"
