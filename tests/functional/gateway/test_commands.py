@@ -50,10 +50,14 @@ def states(rig: Rig, identifier: str) -> list[str]:
 
 
 def wait_for_state(rig: Rig, identifier: str, state: str, timeout: float = 20) -> dict[str, Any]:
+    def reached() -> bool:
+        # One that comes by message may not be there yet.
+        return any(each["id"] == identifier for each in ask(rig, "list-commands", state=state, limit=10000))
+
     try:
-        wait_until(lambda: command(rig, identifier)["state"] == state, timeout, f"{identifier} {state}")
+        wait_until(reached, timeout, f"{identifier} {state}")
     except TimeoutError as error:
-        raise AssertionError(f"{error}: {command(rig, identifier)}") from error
+        raise AssertionError(f"{error}: {ask(rig, 'list-commands')}") from error
     return command(rig, identifier)
 
 

@@ -71,7 +71,8 @@ def test_a_run_survives_an_outage_of_the_gateway(
 
 def test_gives_up_with_the_reason_when_nobody_listens(gateway: Gateway, credentials: Credentials):
     nowhere = dataclasses.replace(gateway, port=free_port())
-    with pytest.raises(LinkError, match=r"gave up after 2 s: 127.0.0.1:\d+ can't be reached: .*refused; 0 of 20,000 sent"):
+    reason = r"gave up after 2 s: 127.0.0.1:\d+ can't be reached: .*refused; 0 of 20,000 sent"
+    with pytest.raises(LinkError, match=reason):
         generate(dataclasses.replace(RUN, timeout=2), nowhere, credentials, quiet)
 
 
