@@ -7,6 +7,7 @@ the same machines, and machines outlive them all.
 import dataclasses
 import os
 import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Sequence
@@ -255,8 +256,14 @@ class Machines(RunningMachines):
                 break
             if self._has_systemd(machine.name):
                 # Waits inside until the boot is over; before the machine's systemd listens it fails at once.
-                with suppress(NotRunningError):
-                    done = self.run(machine.name, ["systemctl", "is-system-running", "--wait"])
+                try:
+                    left = max(1.0, deadline - time.monotonic())
+                    done = self.run(machine.name, ["systemctl", "is-system-running", "--wait"], timeout=left)
+                except NotRunningError:
+                    pass
+                except subprocess.TimeoutExpired:
+                    said = "a service has not come to an end of its start"
+                else:
                     if done.stdout.strip() in {"running", "degraded"}:
                         return
                     said = done.stderr.strip() or done.stdout.strip()

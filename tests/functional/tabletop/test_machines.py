@@ -372,6 +372,20 @@ def test_a_machine_that_can_t_boot_says_why(machines: Machines, tmp_path: Path) 
     machines.destroy("broken")
 
 
+def test_a_boot_that_never_ends_is_given_up(machines: Machines) -> None:
+    machines.create("endless")
+    etc = machines.root("endless") / "etc/systemd/system"
+    (etc / "endless.service").write_text("[Service]\nType=oneshot\nExecStart=sleep infinity\n")
+    (etc / "multi-user.target.wants").mkdir(exist_ok=True)
+    (etc / "multi-user.target.wants/endless.service").symlink_to("../endless.service")
+    began = time.monotonic()
+    with pytest.raises(TabletopError, match=r"endless did not boot; .*a service has not come to an end of its start"):
+        machines.start("endless", timeout=8)
+    assert time.monotonic() - began < 60
+    assert not machines.is_running("endless")
+    machines.destroy("endless")
+
+
 def test_a_taken_number_is_refused(machines: Machines, pair: Pair) -> None:
     index = machines.get(pair[0]).index
     with pytest.raises(TabletopError, match=f"number {index} is taken, by {pair[0]}"):
