@@ -37,8 +37,7 @@ class FlumeHdfsCharm(FlumeCharm[State]):
 
     @override
     def ask(self) -> None:
-        for relation in self.active_relations(NAMENODE):
-            DfsClient(user=USER).publish(relation, self.unit)
+        self.publish(NAMENODE, DfsClient(user=USER))
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:

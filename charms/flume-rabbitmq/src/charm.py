@@ -34,17 +34,13 @@ class FlumeRabbitmqCharm(FlumeCharm[State]):
 
     @override
     def ask(self) -> None:
-        request = RabbitmqRequest(username=self.app.name, vhost=VHOST, access="consume")
-        for relation in self.active_relations(AMQP):
-            request.publish(relation, self.unit)
+        self.publish(AMQP, RabbitmqRequest(username=self.app.name, vhost=VHOST, access="consume"))
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
         self.unit.set_workload_version(flume_rabbitmq.install(self.agent, resources.fetch(self, "flume")))
         if state.batch_encoding is not None:
-            sink = FlumeSink(event_dir=state.config.event_dir, batch_encoding=state.batch_encoding)
-            for relation in self.active_relations(SINK):
-                sink.publish(relation, self.unit)
+            self.publish(SINK, FlumeSink(event_dir=state.config.event_dir, batch_encoding=state.batch_encoding))
         if state.wants_amqp or state.wants_sink:
             self.disable()
             return

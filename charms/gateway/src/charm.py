@@ -16,6 +16,7 @@ import mosquitto
 import relay
 import smoke
 import tls_files
+from actions import relay_action
 from command_actions import CommandActions
 from identities import Identities, Identity
 from iot_charm.base import ReconcilingCharm, action
@@ -310,12 +311,9 @@ class GatewayCharm(ReconcilingCharm[State]):
             relay.ensure_nodes(roster)
         event.set_results({"result": "passed", "node": result.node, "milliseconds": round(result.seconds * 1000)})
 
+    @relay_action
     def _on_show_relay_status(self, event: ops.ActionEvent) -> None:
-        try:
-            seen = relay.status()
-        except NotRunningError as error:
-            event.fail(str(error))
-            return
+        seen = relay.status()
         telemetry = seen["outbox"]["telemetry"]
         dropped = sum(telemetry["dropped_total"].values())
         event.set_results(
@@ -336,12 +334,9 @@ class GatewayCharm(ReconcilingCharm[State]):
             }
         )
 
+    @relay_action
     def _on_plan_buffer(self, event: ops.ActionEvent) -> None:
-        try:
-            plan = relay.plan_buffer()
-        except NotRunningError as error:
-            event.fail(str(error))
-            return
+        plan = relay.plan_buffer()
         results = {name.replace("_", "-"): value for name, value in plan.items() if value is not None}
         event.set_results({**results, "assumptions": "; ".join(plan["assumptions"])})
 

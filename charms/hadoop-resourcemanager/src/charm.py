@@ -34,8 +34,7 @@ class ResourceManagerCharm(ReconcilingCharm[State]):
 
     @override
     def ask(self) -> None:
-        for relation in self.active_relations(HDFS):
-            DfsClient(user=resourcemanager.MAPRED_USER).publish(relation, self.unit)
+        self.publish(HDFS, DfsClient(user=resourcemanager.MAPRED_USER))
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:

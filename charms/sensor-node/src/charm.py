@@ -54,8 +54,7 @@ class SensorNodeCharm(ReconcilingCharm[State]):
     @override
     def apply(self, state: State, *, restart: bool) -> None:
         changed = node.install(self.charm_dir) or restart
-        for relation in self.active_relations(MQTT):
-            MqttNode(node=state.node).publish(relation, self.unit)
+        self.publish(MQTT, MqttNode(node=state.node))
         if not state.related:
             node.stop(self._instance)
             return

@@ -44,8 +44,7 @@ class SparkCharm(ReconcilingCharm[State]):
 
     @override
     def ask(self) -> None:
-        for relation in self.active_relations(HDFS):
-            DfsClient(user=USER).publish(relation, self.unit)
+        self.publish(HDFS, DfsClient(user=USER))
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:

@@ -14,11 +14,13 @@ import ops
 
 from iot_charm import progress
 from iot_charm.errors import InvalidConfigError, IotCharmError
+from iot_charm.interfaces.databag import Databag
 
 logger = logging.getLogger(__name__)
 
 StateT = TypeVar("StateT")
-CharmT = TypeVar("CharmT", bound=ops.CharmBase)
+HandlerT = TypeVar("HandlerT", bound=ops.Object)
+"""A charm, or an observer of its actions."""
 
 
 class ReconcilingCharm(ops.CharmBase, Generic[StateT]):
@@ -93,6 +95,11 @@ class ReconcilingCharm(ops.CharmBase, Generic[StateT]):
         """Return the relations of an endpoint that are not being broken just now."""
         return [relation for relation in self.model.relations[endpoint] if relation.active]
 
+    def publish(self, endpoint: str, told: Databag) -> None:
+        """Publish the same on each of an endpoint's active relations, as this unit."""
+        for relation in self.active_relations(endpoint):
+            told.publish(relation, self.unit)
+
     def _on_change(self, event: ops.EventBase) -> None:
         if isinstance(event, ops.RelationDepartedEvent):
             self.departing = event.departing_unit
@@ -113,14 +120,27 @@ class ReconcilingCharm(ops.CharmBase, Generic[StateT]):
         self.unit.status = ops.MaintenanceStatus(text)
 
 
-def action(handler: Callable[[CharmT, ops.ActionEvent], None]) -> Callable[[CharmT, ops.ActionEvent], None]:
-    """Have an action fail with the text of an operator's error, where its handler raises one."""
+def failing_with(
+    *errors: type[Exception],
+) -> Callable[[Callable[[HandlerT, ops.ActionEvent], None]], Callable[[HandlerT, ops.ActionEvent], None]]:
+    """Make a decorator that has an action fail with an error's text, where its handler raises one.
 
-    @functools.wraps(handler)
-    def handle(charm: CharmT, event: ops.ActionEvent) -> None:
-        try:
-            handler(charm, event)
-        except IotCharmError as error:
-            event.fail(str(error))
+    Args:
+        errors: to be told in that way beside an operator's error.
+    """
 
-    return handle
+    def decorate(handler: Callable[[HandlerT, ops.ActionEvent], None]) -> Callable[[HandlerT, ops.ActionEvent], None]:
+        @functools.wraps(handler)
+        def handle(observer: HandlerT, event: ops.ActionEvent) -> None:
+            try:
+                handler(observer, event)
+            except (IotCharmError, *errors) as error:
+                event.fail(str(error))
+
+        return handle
+
+    return decorate
+
+
+action = failing_with()
+"""Decorates the handler of an action that fails by an operator's errors alone."""

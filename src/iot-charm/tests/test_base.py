@@ -7,12 +7,17 @@ import pytest
 from ops import testing
 
 from iot_charm import progress
-from iot_charm.base import ReconcilingCharm, action
+from iot_charm.base import ReconcilingCharm, action, failing_with
 from iot_charm.errors import InvalidConfigError, IotCharmError
+from iot_charm.interfaces.databag import Databag
 
 META = {"name": "lamp", "requires": {"power": {"interface": "power"}}}
 CONFIG = {"options": {"watts": {"type": "int", "default": 10}}}
-ACTIONS = {"test": {"params": {"fault": {"type": "string", "default": ""}}}}
+ACTIONS = {"test": {"params": {"fault": {"type": "string", "default": ""}}}, "measure": {}}
+
+
+class Wants(Databag):
+    wants: str
 
 
 class LampCharm(ReconcilingCharm[int]):
@@ -23,6 +28,7 @@ class LampCharm(ReconcilingCharm[int]):
         super().__init__(framework)
         self.follow_relations("power")
         framework.observe(self.on.test_action, self._on_test)
+        framework.observe(self.on.measure_action, self._on_measure)
 
     def load_state(self) -> int:
         watts = int(self.config["watts"])
@@ -31,8 +37,7 @@ class LampCharm(ReconcilingCharm[int]):
         return watts
 
     def ask(self) -> None:
-        for relation in self.active_relations("power"):
-            relation.data[self.unit]["wants"] = "yes"
+        self.publish("power", Wants(wants="yes"))
 
     def apply(self, state: int, *, restart: bool) -> None:
         if self.fault:
@@ -52,6 +57,12 @@ class LampCharm(ReconcilingCharm[int]):
             raise IotCharmError(event.params["fault"])
         self.reconcile(restart=True)
         event.set_results({"watts": self.load_state()})
+
+    @failing_with(OSError)
+    def _on_measure(self, event: ops.ActionEvent) -> None:
+        if not self.load_state():
+            raise ZeroDivisionError
+        raise OSError("no meter")
 
 
 @pytest.fixture
@@ -74,8 +85,8 @@ def test_whatever_happens_to_a_relation_reconciles(context: testing.Context[Lamp
         getattr(context.on, f"relation_{event}")(power), testing.State(relations={power}, config={"watts": 5})
     )
     assert LampCharm.applied == [(5, False)]
-    asked = state.get_relation(power.id).local_unit_data.get("wants") if event != "broken" else "yes"
-    assert asked == "yes"
+    asked = state.get_relation(power.id).local_unit_data.get("wants")
+    assert asked == (None if event == "broken" else '"yes"')
 
 
 def test_who_departs_is_known(context: testing.Context[LampCharm]):
@@ -125,3 +136,12 @@ def test_actions_reconcile_and_fail_with_the_reason(context: testing.Context[Lam
     assert LampCharm.applied == [(10, True)]
     with pytest.raises(testing.ActionFailed, match="the bulb is broken"):
         context.run(context.on.action("test", params={"fault": "the bulb is broken"}), testing.State())
+
+
+def test_an_action_fails_with_the_errors_that_are_named_for_it_and_no_others(context: testing.Context[LampCharm]):
+    with pytest.raises(testing.ActionFailed, match="no meter"):
+        context.run(context.on.action("measure"), testing.State())
+    with pytest.raises(testing.ActionFailed, match="watts=-1"):
+        context.run(context.on.action("measure"), testing.State(config={"watts": -1}))
+    with pytest.raises(testing.errors.UncaughtCharmError):
+        context.run(context.on.action("measure"), testing.State(config={"watts": 0}))
