@@ -22,6 +22,7 @@ from tabletop.codehash import code_hash
 from tabletop.errors import TabletopError
 from tabletop.locks import locked
 from tabletop.paths import Paths
+from tabletop.socketaddress import address_of
 from tabletop.stopping import stop_daemon, why_unfit
 
 START_TIMEOUT_S = 30.0
@@ -232,7 +233,8 @@ class Client:
     def _connect(self) -> socket.socket | None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.connect(str(self.socket_path))
+            with address_of(self.socket_path) as address:
+                connection.connect(address)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             connection.close()
             return None

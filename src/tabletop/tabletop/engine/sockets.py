@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
 
+from tabletop.socketaddress import address_of
+
 logger = logging.getLogger(__name__)
 _BACKLOG = 128
 _PAUSE_S = 0.1
@@ -33,12 +35,8 @@ class Listener:
         # Taken by a signal handler, too, which may interrupt the thread that has it.
         self._waking = threading.RLock()
         path.unlink(missing_ok=True)
-        # A socket's address has at most 107 bytes, and the folder's path may be longer.
-        folder = os.open(path.parent, os.O_PATH)
-        try:
-            self._socket.bind(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
+        with address_of(path) as address:
+            self._socket.bind(address)
         path.chmod(0o600)
         self._socket.listen(_BACKLOG)
 

@@ -13,6 +13,7 @@ import pytest
 import tabletop
 from tabletop.client import Client, DaemonError, RemoteError
 from tabletop.codehash import code_hash
+from tabletop.engine.sockets import Listener
 from tabletop.paths import Paths
 from tabletop.stopping import stop_daemon, why_unfit
 
@@ -74,6 +75,25 @@ def test_a_daemon_that_goes_away(client, home, answer):
         thread.join()
     assert str(error.value).endswith("line 29")
     assert "line 3\n" not in str(error.value)
+
+
+def test_the_socket_s_path_may_be_longer_than_an_address(home):
+    paths = Paths(run=home / ("x" * 120))
+    paths.run.mkdir()
+
+    def answer(connection: socket.socket) -> None:
+        with connection.makefile("rwb") as stream:
+            stream.readline()
+            stream.write(b'{"result": "here"}\n')
+
+    listener = Listener(paths.run / "api.sock", answer)
+    thread = threading.Thread(target=listener.serve)
+    thread.start()
+    try:
+        assert Client(paths).request("ping") == "here"
+    finally:
+        listener.stop()
+        thread.join()
 
 
 def test_not_root(client, monkeypatch):
