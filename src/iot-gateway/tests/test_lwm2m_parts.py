@@ -82,6 +82,12 @@ def test_integers(value: int):
 def test_numbers():
     assert tlv.number(struct.pack(">f", 0.1)) == 0.1
     assert tlv.number(tlv.from_float(0.1)) == 0.1
+    # As much as single precision holds: a barometer's 0.01 Pa, and what is at its end.
+    assert tlv.number(struct.pack(">f", 101325.25)) == 101325.25
+    assert tlv.number(struct.pack(">f", 12345678.0)) == 12345678.0
+    for bits in ("7f7fffff", "ff7fffff", "00000001", "80000000"):
+        assert struct.pack(">f", tlv.number(bytes.fromhex(bits))) == bytes.fromhex(bits)
+    assert tlv.number(bytes.fromhex("7f800000")) == float("inf")
     for read in (tlv.number, tlv.integer, tlv.boolean):
         with pytest.raises(MalformedPayloadError):
             read(b"123")

@@ -1,6 +1,7 @@
 """The TLV format of LwM2M (OMA LwM2M 1.1 core, section 7.4.5; content format 11542)."""
 
 import struct
+from ctypes import c_float
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -92,7 +93,7 @@ def _encode(entry: Entry) -> bytes:
 
 
 def number(value: bytes) -> float:
-    """Read a number of a resource whose type is float or integer; its length says nothing of which.
+    """Read a float.
 
     Raises:
         MalformedPayloadError: it is none.
@@ -100,8 +101,13 @@ def number(value: bytes) -> float:
     if len(value) not in (4, 8):
         raise MalformedPayloadError(f"a float of {len(value)} bytes")
     (found,) = struct.unpack(">f" if len(value) == 4 else ">d", value)
-    # What was 21.5 in single precision is 21.5; 0.1 would come out as 0.10000000149011612.
-    return float(f"{found:.7g}") if len(value) == 4 else found
+    return _shortest(found) if len(value) == 4 else found
+
+
+def _shortest(single: float) -> float:
+    # 0.1 would come out as 0.10000000149011612. Seven digits are enough for most, nine for all.
+    near = (float(f"{single:.{digits}g}") for digits in (7, 8))
+    return next((number for number in near if c_float(number).value == single), single)
 
 
 def integer(value: bytes) -> int:
