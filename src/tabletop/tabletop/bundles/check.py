@@ -177,12 +177,17 @@ class _Checker:
     def _included(self, value: Value) -> object:
         """Return a value, or the text of the file that it says to include."""
         text = value.value
-        if isinstance(text, str):
-            for prefix in ("include-file://", "include-base64://"):
-                if text.startswith(prefix):
-                    path = value.folder / text.removeprefix(prefix)
-                    content = read_text(path)
-                    return content if prefix == "include-file://" else base64.b64encode(content.encode()).decode()
+        if not isinstance(text, str):
+            return text
+        kind, separator, name = text.partition("://")
+        path = value.folder / name
+        if separator and kind == "include-file":
+            return read_text(path)
+        if separator and kind == "include-base64":
+            try:
+                return base64.b64encode(path.read_bytes()).decode()
+            except OSError as error:
+                raise YamlError(f"{path}: {error.strerror}") from error
         return text
 
     def _resources(self, charm: CharmFile, raw: RawApplication) -> dict[str, Path]:

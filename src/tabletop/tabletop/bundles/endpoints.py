@@ -31,6 +31,8 @@ def resolve(first: str, second: str, charms: Mapping[str, CharmFile]) -> tuple[E
     # What every charm has without saying so counts only where nothing else fits.
     explicit = [pair for pair in pairs if not any(_implicit(end, charms) for end in pair)]
     pairs = explicit or pairs
+    if pairs and pairs[0][0].app == pairs[0][1].app:
+        raise ValueError(f"{pairs[0][0].app!r} can't be related to itself")
     if len(pairs) > 1:
         listed = "; ".join(f"{a} {b}" for a, b in pairs)
         raise ValueError(f"{first} and {second} can be related in several ways: {listed}")
@@ -58,7 +60,7 @@ def _fit(a: End, b: End) -> bool:
 
 
 def _implicit(end: End, charms: Mapping[str, CharmFile]) -> bool:
-    return end.endpoint.name not in charms[end.app].provides and end.endpoint.interface == "juju-info"
+    return charms[end.app].is_implicit(end.endpoint.name)
 
 
 def _why_not(first: str, second: str, ends_a: list[End], ends_b: list[End]) -> str:

@@ -175,6 +175,21 @@ def test_a_subordinate_has_no_units_of_its_own_and_goes_by_juju_info(bundle, pac
     ]
 
 
+def test_an_endpoint_for_juju_info_that_a_charm_declares_comes_before_the_one_that_each_has(bundle, packed):
+    packed("agent", subordinate=True, requires={"host": {"interface": "juju-info", "scope": "container"}})
+    packed("teller", provides={"about": {"interface": "juju-info"}})
+    text = (
+        "applications: {teller: {charm: ./teller.charm}, agent: {charm: ./agent.charm}}\nrelations: [[agent, teller]]\n"
+    )
+    assert str(plan(bundle(text)).relations[0]) == "teller:about - agent:host"
+
+
+def test_an_application_is_not_related_to_itself(bundle, packed):
+    packed("both", provides={"up": {"interface": "x"}}, requires={"down": {"interface": "x"}})
+    text = "applications: {both: {charm: ./both.charm}}\nrelations: [[both, both]]\n"
+    assert errors(bundle(text)) == ["bundle.yaml:2: 'both' can't be related to itself"]
+
+
 def test_one_end_to_several(bundle):
     text = BUNDLE.replace("machines:", "  back: {charm: ./web}\nmachines:")
     found = plan(bundle(text.replace("[store:data, front:data]", "[store:data, [front:data, back:data]]")))
@@ -269,6 +284,10 @@ def test_options_from_files(bundle, tmp_path):
     assert plan(bundle(text)).applications[0].options["colour"] == "teal"
     text = text.replace("include-file", "include-base64")
     assert plan(bundle(text)).applications[0].options["colour"] == "dGVhbA=="
+    (tmp_path / "colour.txt").write_bytes(b"\xff\x00")
+    assert plan(bundle(text)).applications[0].options["colour"] == "/wA="
+    (tmp_path / "colour.txt").unlink()
+    assert "colour.txt: No such file" in errors(bundle(text))[0]
 
 
 def test_an_option_without_a_value_keeps_the_charms_default(bundle):
