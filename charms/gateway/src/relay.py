@@ -198,34 +198,22 @@ dead-letters = {_quoted(settings.dead_letter_exchange)}
 def _listener_tls(tls: Tls | None) -> str:
     if tls is None:
         return ""
-    lines = [
-        "",
-        "[listeners.mqtt.tls]",
-        f"port = {tls.port}",
-        f"certificate = {_quoted(str(tls_files.DIRECTORY / tls_files.CERTIFICATE))}",
-        f"key = {_quoted(str(tls_files.DIRECTORY / tls_files.KEY))}",
-    ]
+    options: dict[str, Any] = {
+        "port": tls.port,
+        "certificate": str(tls_files.DIRECTORY / tls_files.CERTIFICATE),
+        "key": str(tls_files.DIRECTORY / tls_files.KEY),
+    }
     if tls.client_ca:
-        lines += [
-            f"client_ca = {_quoted(str(tls_files.DIRECTORY / tls_files.CLIENT_CA))}",
-            f"client_certificates = {_quoted(tls.client_certificates)}",
-        ]
-    return "\n".join(lines) + "\n"
+        options["client_ca"] = str(tls_files.DIRECTORY / tls_files.CLIENT_CA)
+        options["client_certificates"] = tls.client_certificates
+    return _table("listeners.mqtt.tls", options)
 
 
 def _coap(coap: Coap | None, addresses: list[str]) -> str:
     if coap is None:
         return ""
-    lines = [
-        "",
-        "[listeners.coap]",
-        f"addresses = {json.dumps(addresses)}",
-        f"port = {coap.port}",
-        f"allow_plain = {json.dumps(coap.allow_plain)}",
-    ]
-    if coap.lwm2m:
-        lines += ["", "[listeners.coap.lwm2m]"]
-    return "\n".join(lines) + "\n"
+    options = {"addresses": addresses, "port": coap.port, "allow_plain": coap.allow_plain}
+    return _table("listeners.coap", options) + (_table("listeners.coap.lwm2m", {}) if coap.lwm2m else "")
 
 
 def _uplink_tls(settings: Settings) -> str:
@@ -252,14 +240,8 @@ def _tls_files(settings: Settings) -> dict[str, str]:
 def _zeromq(zeromq: ZeroMq | None, addresses: list[str]) -> str:
     if zeromq is None:
         return ""
-    lines = [
-        "",
-        "[listeners.zeromq]",
-        f"addresses = {json.dumps(addresses)}",
-        f"pull_port = {zeromq.pull_port}",
-        f"router_port = {zeromq.router_port}",
-    ]
-    return "\n".join(lines) + "\n"
+    options = {"addresses": addresses, "pull_port": zeromq.pull_port, "router_port": zeromq.router_port}
+    return _table("listeners.zeromq", options)
 
 
 def secrets_text(amqp_password: str, zeromq: ZeroMq | None = None) -> str:
@@ -268,6 +250,11 @@ def secrets_text(amqp_password: str, zeromq: ZeroMq | None = None) -> str:
     return f"""[uplink]
 password = {_quoted(amqp_password)}
 {key}"""
+
+
+def _table(name: str, options: Mapping[str, Any]) -> str:
+    lines = ["", f"[{name}]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:
