@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tabletop.engine.faults import ClosedError, StateError, damaged, explain
-from tabletop.errors import TabletopError
 
 _SCHEMA = resources.files("tabletop.engine").joinpath("schema.sql").read_text()
 VERSION = 4
@@ -65,7 +64,7 @@ class Store:
         """Open the database, making it with its tables (mode 0600) if it isn't there.
 
         Raises:
-            StateError: it is damaged, or can't be read or written.
+            StateError: it is damaged, of a newer tabletop, or can't be read or written.
         """
         fresh = not path.exists()
         if fresh:
@@ -113,8 +112,7 @@ class Store:
     def _migrate(self, path: Path) -> None:
         version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            self._db.close()
-            raise TabletopError(f"{path}: was written by a newer tabletop; use that one, or destroy the model with it")
+            raise StateError(f"{path}: was written by a newer tabletop; use that one, or destroy the model with it")
         steps = _MIGRATIONS[version:]
         if steps:
             self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -16,9 +16,9 @@ from daemons import OneDaemon, end, paths_in, spawn, variables
 from world import PATIENCE, World, pack
 
 from tabletop.client import RemoteError
+from tabletop.engine.faults import StateError
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.store import VERSION
-from tabletop.errors import TabletopError
 
 
 class Daemon:
@@ -250,6 +250,7 @@ def test_a_hook_that_is_run_again_finds_its_tools_however_busy_the_machine_s_kee
 def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_refused(world: World) -> None:
     world.deploy("provider", "db", num_units=2)
     world.settle()
+    world.controller.add_model("other")
     world.controller.stop()
     path = world.directory / "state/models/m/model.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
@@ -263,8 +264,10 @@ def test_a_model_of_the_first_builds_is_taken_along_and_one_of_a_later_build_is_
     world.controller.stop()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(TabletopError, match="written by a newer tabletop"):
-        world.restart()
+    world.restart()
+    assert world.controller.status("other")["applications"] == {}, "the other models are none the worse for it"
+    with pytest.raises(StateError, match="written by a newer tabletop"):
+        world.status()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute(f"PRAGMA user_version = {VERSION}")
-    world.restart()
+    assert sorted(world.units()) == ["db/0", "db/1", "db/2"]
