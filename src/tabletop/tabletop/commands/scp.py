@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 from dataclasses import dataclass
+from getopt import GetoptError, gnu_getopt
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -13,6 +14,9 @@ from tabletop.errors import TabletopError
 from tabletop.session import Session
 
 _Stream = int | IO[Any] | None
+
+_OPTIONS = "346ABCOpqRrTvc:D:F:i:J:l:o:P:S:X:"
+"""Those of scp(1), in the notation of getopt(3)."""
 
 # Where the last word of the destination is an existing folder, the file goes into it under its own name.
 _RECEIVE_FILE = 'd=$1; [ -d "$d" ] && d=$d/$2; cat >"$d" && chmod "$3" "$d"'
@@ -75,14 +79,14 @@ user's home. Options of scp other than -r have no effect. Names that end in / or
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Copy."""
         words: list[str] = args.words[1:] if args.words[:1] == ["--"] else args.words
-        flags = [word for word in words if word.startswith("-")]
-        paths = [word for word in words if not word.startswith("-")]
+        try:
+            options, paths = gnu_getopt(words, _OPTIONS)
+        except GetoptError as error:
+            raise UsageError(str(error)) from error
         if len(paths) < 2:
             raise UsageError("expected one source or several, and a destination")
         model = session.model(args.model)
-        recursive: bool = args.recursive or any(
-            flag.startswith("-") and not flag.startswith("--") and "r" in flag for flag in flags
-        )
+        recursive: bool = args.recursive or ("-r", "") in options
         *sources, destination = [_place(session, model, path) for path in paths]
         if len(sources) > 1 and not destination.is_folder():
             raise TabletopError(f"{paths[-1]} isn't a folder; several files can only go into one")

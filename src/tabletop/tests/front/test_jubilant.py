@@ -438,6 +438,15 @@ def test_scp_of_a_folder(juju, here, tmp_path):
     assert (tmp_path / "back/deep/file").read_text() == "text"
 
 
+def test_options_of_scp_may_have_values(juju, here, tmp_path):
+    (tmp_path / "file").write_text("text")
+    juju.scp(tmp_path / "file", "store/0:", scp_options=["-i", "key", "-o", "User=me", "-P22", "-q"])
+    assert (here / "file").read_text() == "text"
+    with pytest.raises(jubilant.CLIError) as error:
+        juju.scp(here, "store/0:new", scp_options=["-o", "r", "-oPort=r"])
+    assert "is a folder; give -r" in error.value.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -447,6 +456,7 @@ def test_scp_of_a_folder(juju, here, tmp_path):
         (["{here}/a", "{here}/a", "store/0:x"], "isn't a folder; several files"),
         (["{here}/a", "store/0:no/such/folder"], "no/such/folder: can't be written"),
         (["{here}/a"], "expected one source or several"),
+        (["--", "-Z", "{here}/a", "store/0:x"], "option -Z not recognized"),
     ],
 )
 def test_scp_that_can_not_be(juju, here, words, expected):
