@@ -1,6 +1,5 @@
 """The conformance charm on real machines, driven by jubilant: all of `ops.hookcmds`, from inside real dispatches."""
 
-import inspect
 import os
 import sqlite3
 import subprocess
@@ -12,15 +11,13 @@ from typing import Any
 
 import jubilant
 import pytest
-from ops import hookcmds
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests/conformance"))
 
-import promises  # noqa: E402
+import conforming  # noqa: E402
 
 TABLETOP = Path(sys.executable).parent / "tabletop"
-FUNCTIONS = sorted(name for name in hookcmds.__all__ if inspect.isfunction(getattr(hookcmds, name)))
 PATIENCE = 180.0
 
 pytestmark = pytest.mark.timeout(600)
@@ -31,17 +28,6 @@ def tabletop(*words: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something holds; return what it is."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(1)
-    raise AssertionError("it did not come true")
-
-
 class Driver:
     """Drives the charm through jubilant."""
 
@@ -49,13 +35,13 @@ class Driver:
         self.juju = juju
         self.state = state
 
-    def act(self, unit: str, action: str, **params: Any) -> promises.Ended:
+    def act(self, unit: str, action: str, **params: Any) -> conforming.Ended:
         try:
             task = self.juju.run(unit, action, params, wait=PATIENCE)
         except jubilant.TaskError as error:
             task = error.task
         results = {**task.results, "return-code": task.return_code, "stdout": task.stdout, "stderr": task.stderr}
-        return promises.Ended(task.status, task.message, results, task.log)
+        return conforming.Ended(task.status, task.message, results, task.log)
 
     def configure(self, app: str, **values: str) -> None:
         self.juju.config(app, values)
@@ -63,6 +49,15 @@ class Driver:
 
     def settle(self) -> None:
         self.juju.wait(jubilant.all_agents_idle, error=jubilant.any_error, timeout=PATIENCE)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            value = condition()
+            if value:
+                return value
+            time.sleep(1)
+        raise AssertionError("it did not come true")
 
     def rewind(self, secret_id: str) -> None:
         """Let a secret's hour pass while the daemon is down."""
@@ -89,48 +84,17 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
         try:
             juju = jubilant.Juju(cli_binary=TABLETOP, wait_timeout=PATIENCE)
             juju.add_model("trial")
-            juju.deploy(promises.CHARM, "left", num_units=2, resources={"seed": str(seed)})
-            juju.deploy(promises.CHARM, "right", resources={"seed": str(seed)}, trust=True)
+            juju.deploy(conforming.CHARM, "left", num_units=2, resources={"seed": str(seed)})
+            juju.deploy(conforming.CHARM, "right", resources={"seed": str(seed)}, trust=True)
             juju.integrate("left:out", "right:in")
             juju.wait(jubilant.all_active, error=jubilant.any_error)
             made = Driver(juju, root)
             made.settle()
-            promises.prepare(made)
+            conforming.prepare(made)
             yield made
         finally:
             tabletop("destroy", "--no-prompt")
 
 
-@pytest.fixture(scope="module")
-def reports(driver: Driver) -> list[dict[str, Any]]:
-    return [promises.report(driver, unit) for unit in promises.UNITS]
-
-
-def test_every_function_was_seen_to_succeed_and_to_be_refused(reports: list[dict[str, Any]]) -> None:
-    assert [one["role"] for one in reports] == ["leader", "follower", "other"]
-    promises.every_function_succeeds_and_is_refused(reports, FUNCTIONS)
-
-
-def test_an_action_can_fail(driver: Driver) -> None:
-    promises.a_failed_action(driver)
-
-
-@pytest.mark.parametrize("what", promises.OVERREACHES)
-def test_an_overreach_is_refused_when_the_action_has_ended(driver: Driver, what: str) -> None:
-    promises.an_overreach(driver, what)
-
-
-def test_what_hooks_see(driver: Driver) -> None:
-    promises.what_hooks_see(driver)
-
-
-def test_a_secret_expires(driver: Driver) -> None:
-    promises.an_expiring_secret(driver, until)
-
-
-def test_a_secret_is_rotated(driver: Driver) -> None:
-    promises.a_rotated_secret(driver, until, driver.rewind)
-
-
-def test_a_charm_restarts_its_machine(driver: Driver) -> None:
-    promises.a_restarted_machine(driver, until)
+class TestConformance(conforming.Conformance):
+    """On real machines."""
