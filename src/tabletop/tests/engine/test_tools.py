@@ -41,6 +41,12 @@ def test_relations_take_files_and_forget_empty_values(related: World) -> None:
     assert world.out("app/0", "relation-get -r 1 big db/0 | wc -c") == "3000001"
 
 
+def test_only_secrets_take_a_file_by_its_key(related: World) -> None:
+    related.out("db/0", "juju-log 'as in key#file=/no/such'; relation-set -r db:1 odd#file=/no/such")
+    assert "as in key#file=/no/such" in related.log("INFO")
+    assert related.out("app/0", "relation-get -r 1 odd#file db/0") == "/no/such"
+
+
 @pytest.mark.parametrize(
     ("unit", "script", "text"),
     [
