@@ -210,6 +210,52 @@ def test_a_new_session_knows_no_former_message(tmp_path: Path, clean: bool, pres
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize("stored_first", [False, True])
+def test_an_identifier_of_a_former_session_stands_for_no_message_of_the_new_one(tmp_path: Path, stored_first: bool):
+    async def test(rig: Rig) -> None:
+        rig.intake.automatic = False
+        taken = rig.intake.offered
+        client = await rig.node()
+        client.send(publish(TOPIC, b"one", 1, qos=2))
+        await until(lambda: rig.intake.payloads == [b"one"])
+        client.writer.close()
+        client = await rig.node()
+        if stored_first:
+            rig.intake.acknowledge()
+        client.send(publish(TOPIC, b"two", 1, qos=2))
+        await until(lambda: taken and taken[-1][3] == b"two")
+        client.send(b"\xc0\x00")
+        assert await client.packet() == b"\xd0\x00", "the second message is not stored yet"
+        rig.intake.acknowledge()
+        client.send(b"\xc0\x00")
+        assert {await client.packet(), await client.packet()} == {b"\xd0\x00", b"\x50\x02\x00\x01"}
+        client.send(b"\x62\x02\x00\x01")
+        assert await client.packet() == b"\x70\x02\x00\x01"
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("level", [4, 5])
+def test_a_message_too_many_is_taken_when_it_comes_again(tmp_path: Path, level: int):
+    async def test(rig: Rig) -> None:
+        rig.intake.automatic = False
+        rig.broker.present = True
+        client = await rig.node(level=level, clean=False)
+        client.send(*(publish(TOPIC, b"%d" % number, number, qos=2, v5=level == 5) for number in range(1, 4)))
+        await client.closed()
+        assert rig.intake.payloads == [b"1", b"2"]
+        client = await rig.node(level=level, clean=False)
+        rig.intake.acknowledge()
+        assert await client.packet() == b"\x50\x02\x00\x01"
+        assert await client.packet() == b"\x50\x02\x00\x02"
+        client.send(b"\x62\x02\x00\x01")
+        assert await client.packet() == b"\x70\x02\x00\x01"
+        client.send(publish(TOPIC, b"3", 3, qos=2, v5=level == 5, flags=8))
+        await until(lambda: rig.intake.payloads == [b"3"])
+
+    run(tmp_path, test, receive_maximum=2)
+
+
 def test_topic_aliases(tmp_path: Path):
     async def test(rig: Rig) -> None:
         client = await rig.node(level=5, properties=b"\x11\x00\x00\x00\x01")

@@ -430,14 +430,19 @@ class NodeConnection(asyncio.Protocol):
 
     def _publish_once(self, name: str, payload: bytes, identifier: bytes) -> None:
         hub = self._hub
-        if not hub.exactly_once.begins(self._key, identifier):
+        token = self._begin_once(identifier)
+        if token is None:
             return
-        self._in_flight += 1
-        if hub.exactly_once.count(self._key) > hub.options.receive_maximum:
-            raise ProtocolError("more messages than it may have unreleased", Reason.RECEIVE_MAXIMUM)
-        token = Token(self._key, identifier, self._v5)
         if hub.intake.offer(hub.exactly_once, self.node, name, payload, token) and hub.options.last_values:
             hub.values.note(name, payload)
+
+    def _begin_once(self, identifier: bytes) -> Token | None:
+        """Return what a message of QoS 2 is to be acknowledged with; None for one that is known."""
+        hub = self._hub
+        token = hub.exactly_once.begin(self._key, identifier, self._v5, hub.options.receive_maximum)
+        if token is not None:
+            self._in_flight += 1
+        return token
 
     def _report(self, first: int, payload: bytes, identifier: bytes) -> None:
         """Take what the node says of a command; it is acknowledged once it is in the desk's book."""
@@ -446,10 +451,9 @@ class NodeConnection(asyncio.Protocol):
         source: Source = self
         token: Any = None
         if first & publishing.EXACTLY_ONCE:
-            if not hub.exactly_once.begins(self._key, identifier):
+            source, token = hub.exactly_once, self._begin_once(identifier)
+            if token is None:
                 return
-            source, token = hub.exactly_once, Token(self._key, identifier, self._v5)
-            self._in_flight += 1
         elif identifier:
             token = publishing.PUBACK + identifier
             self._in_flight += 1

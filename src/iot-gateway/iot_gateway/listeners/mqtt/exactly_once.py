@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from iot_gateway.listeners.mqtt import publishing
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.ledger import Ledger
+from iot_gateway.listeners.mqtt.wire import ProtocolError
 
 
 class Token(NamedTuple):
@@ -15,6 +16,8 @@ class Token(NamedTuple):
     identifier: bytes
     v5: bool
     """Whether the client can be told that its payload is no reading."""
+    offered: set[int]
+    """The identifiers that were with the intake when it came: those of its session, by which it is known later."""
     refused: bool = False
 
 
@@ -48,17 +51,32 @@ class ExactlyOnce:
         self._offered: dict[str, set[int]] = {}
         """What the intake has and the ledger has not."""
 
-    def begins(self, client: str, identifier: bytes) -> bool:
-        """Tell whether a PUBLISH brings a new message, which then is to be offered; one that is known is answered."""
+    def begin(self, client: str, identifier: bytes, v5: bool, most: int) -> Token | None:
+        """Take note of a PUBLISH.
+
+        Args:
+            client: whose it is.
+            identifier: the packet's.
+            v5: whether the client speaks MQTT 5.
+            most: messages that the client may have unreleased.
+
+        Returns:
+            What the message is to be offered with; None for one that is known: it is answered, or will be.
+
+        Raises:
+            ProtocolError: the client has too many; nothing is noted of this one.
+        """
         number = int.from_bytes(identifier, "big")
         if self._ledger.holds(client, number):
             self._write(client, publishing.PUBREC + identifier)
-            return False
+            return None
+        if number in self._offered.get(client, ()):
+            return None
+        if self.count(client) >= most:
+            raise ProtocolError("more messages than it may have unreleased", Reason.RECEIVE_MAXIMUM)
         offered = self._offered.setdefault(client, set())
-        if number in offered:
-            return False
         offered.add(number)
-        return True
+        return Token(client, identifier, v5, offered)
 
     def count(self, client: str) -> int:
         """Count the messages of a client that are not released yet."""
@@ -74,34 +92,40 @@ class ExactlyOnce:
         self._ledger.release(client, [number], lambda: self._write(client, publishing.PUBCOMP + identifier))
 
     def forget(self, client: str) -> None:
-        """The client begins a new session."""
+        """The client begins a new session: an identifier of the former one is another message's from now on."""
+        self._offered.pop(client, None)
         self._ledger.forget(client)
 
     def acknowledge(self, tokens: Sequence[Token]) -> None:
         """The messages are stored: note them, then send PUBREC."""
-        stored: dict[str, list[bytes]] = {}
-        for client, identifier, _, refused in tokens:
-            if refused:
-                self._settle(client, [identifier], publishing.negative(publishing.PUBREC, identifier, Reason.PAYLOAD))
-            else:
-                stored.setdefault(client, []).append(identifier)
-        for client, identifiers in stored.items():
-            self._note(client, identifiers)
+        stored: dict[str, list[Token]] = {}
+        for token in tokens:
+            if token.refused:
+                self._settle([token], publishing.negative(publishing.PUBREC, token.identifier, Reason.PAYLOAD))
+            elif self._is_waited_for(token):
+                stored.setdefault(token.client, []).append(token)
+        for client, of_client in stored.items():
+            self._note(client, of_client)
 
-    def _note(self, client: str, identifiers: list[bytes]) -> None:
-        answer = b"".join(publishing.PUBREC + identifier for identifier in identifiers)
-        numbers = [int.from_bytes(identifier, "big") for identifier in identifiers]
-        self._ledger.use(client, numbers, lambda: self._settle(client, identifiers, answer))
+    def _is_waited_for(self, token: Token) -> bool:
+        return self._offered.get(token.client) is token.offered
 
-    def _settle(self, client: str, identifiers: list[bytes], answer: bytes) -> None:
-        offered = self._offered.get(client)
-        if offered is not None:
-            offered.difference_update(int.from_bytes(identifier, "big") for identifier in identifiers)
-            if not offered:
-                del self._offered[client]
+    def _note(self, client: str, tokens: list[Token]) -> None:
+        answer = b"".join(publishing.PUBREC + token.identifier for token in tokens)
+        numbers = [int.from_bytes(token.identifier, "big") for token in tokens]
+        self._ledger.use(client, numbers, lambda: self._settle(tokens, answer))
+
+    def _settle(self, tokens: list[Token], answer: bytes) -> None:
+        """Answer messages of one client, unless their session has ended: nobody waits for them then."""
+        client, offered = tokens[0].client, tokens[0].offered
+        if not self._is_waited_for(tokens[0]):
+            return
+        offered.difference_update(int.from_bytes(token.identifier, "big") for token in tokens)
+        if not offered:
+            del self._offered[client]
         self._write(client, answer)
         if session := self._sessions.get(client):
-            session.settled(len(identifiers))
+            session.settled(len(tokens))
 
     def _write(self, client: str, data: bytes) -> None:
         if session := self._sessions.get(client):
