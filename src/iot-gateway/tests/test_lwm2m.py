@@ -27,9 +27,11 @@ class Instance(aiocoap.resource.ObservableResource):
         super().__init__()
         self.formats, self.path, self.values = formats, path, values
         self.asked: list[int | None] = []
+        self.delay = 0.0
 
     async def render_get(self, request: Any) -> Any:
         self.asked.append(request.opt.accept)
+        await asyncio.sleep(self.delay)
         content_format = int(request.opt.accept or self.formats[0])
         if content_format not in self.formats:
             return aiocoap.Message(code=aiocoap.NOT_ACCEPTABLE)
@@ -187,6 +189,39 @@ async def test_a_value_by_itself_where_an_instance_cant_be_observed(tmp_path: Pa
         await there.register(links=b"</3303/0>")
         await until(lambda: "plain/temperature/0" in rig.intake.values())
         assert rig.intake.values() == {"plain/temperature/0": 19.5}
+
+
+async def test_what_is_observed_already_is_not_observed_again(tmp_path: Path):
+    async with lwm2m(tmp_path) as rig, node(rig) as there:
+        value = Instance((110,), "/3303/0", {5700: 19.5})
+        there.site.remove_resource(("3303", "0"))
+        there.site.add_resource(("3303", "0", "5700"), value)
+        await there.register(links=b"</3303/0>,</3311/0>")
+        await until(lambda: status(rig)["observations"] == 2)
+        # The lamp's ends with an error, and is set up again.
+        there.site.remove_resource(("3311", "0"))
+        there.lamp.updated_state(aiocoap.Message(code=aiocoap.NOT_FOUND))
+        await until(lambda: status(rig)["observations"] == 1)
+        there.site.add_resource(("3311", "0"), there.lamp)
+        await there.update()
+        await until(lambda: status(rig)["observations"] == 2)
+        rig.intake.taken.clear()
+        value.change(5700, 20.5)
+        await until(lambda: rig.intake.values()["plain/temperature/0"] == 20.5)
+        await asyncio.sleep(0.1)
+        assert len(rig.intake.taken) == 1
+
+
+async def test_an_offer_that_changes_while_it_is_being_observed(tmp_path: Path):
+    async with lwm2m(tmp_path) as rig, node(rig) as there:
+        there.thermometer.delay = 60
+        await there.register(links=b"</3303/0>")
+        await until(lambda: there.thermometer.asked)
+        await there.update(b"</3311/0>")
+        # At once: not when the node is next heard of.
+        async with asyncio.timeout(2):
+            await until(lambda: status(rig)["observations"] == 1)
+        assert rig.intake.values() == {"plain/light/0/on": True, "plain/light/0/dimmer": 40.0}
 
 
 async def test_paths_may_have_a_root(tmp_path: Path):

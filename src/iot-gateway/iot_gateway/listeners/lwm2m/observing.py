@@ -67,11 +67,16 @@ class Observing:
         if registration not in self._tasks:
             task = asyncio.create_task(self._all(registration), name=f"observing {registration.node}")
             self._tasks[registration] = task
-            task.add_done_callback(lambda _: self._tasks.pop(registration, None))
+            task.add_done_callback(partial(self._set_up, registration))
+
+    def _set_up(self, registration: Registration, task: asyncio.Task[None]) -> None:
+        # One that was cancelled may have a successor by now.
+        if self._tasks.get(registration) is task:
+            del self._tasks[registration]
 
     def end(self, registration: Registration) -> None:
         """Observe nothing of a node any more."""
-        task = self._tasks.get(registration)
+        task = self._tasks.pop(registration, None)
         if task is not None:
             task.cancel()
         for stop in registration.observed.values():
@@ -102,12 +107,15 @@ class Observing:
 
     async def _instance(self, registration: Registration, instance: Path) -> None:
         """Observe an instance as a whole; its values one by one, where the node can't do that."""
-        answer = await self._observe(registration, instance)
-        if answer.code.is_successful():
-            return
-        logger.info("node %s: %s of %s", registration.node, answer.code, objects.name(instance))
-        for number in objects.OBJECTS[instance[0]].resources:
-            await self._observe(registration, (*instance, number))
+        paths = [(*instance, number) for number in objects.OBJECTS[instance[0]].resources]
+        if registration.observed.keys().isdisjoint(paths):
+            answer = await self._observe(registration, instance)
+            if answer.code.is_successful():
+                return
+            logger.info("node %s: %s of %s", registration.node, answer.code, objects.name(instance))
+        for path in paths:
+            if path not in registration.observed:
+                await self._observe(registration, path)
 
     async def _observe(self, registration: Registration, path: Path) -> Any:
         request = Message(code=Code.GET, uri_path=(*registration.offer.root, *map(str, path)), observe=0)
