@@ -214,7 +214,20 @@ def test_names_and_targets_are_each_others():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/", "/3303", "/3303/0", "/3303/0/5700/0", "light", "light/0", "light/x/on", "a/0/b"]
+    "text",
+    [
+        "",
+        "/",
+        "/3303",
+        "/3303/0",
+        "/3303/0/5700/0",
+        "/3303/0/65536",
+        "light",
+        "light/0",
+        "light/x/on",
+        "light/65536/on",
+        "a/0/b",
+    ],
 )
 def test_what_is_no_target(text: str):
     assert objects.target(text) is None
@@ -229,6 +242,7 @@ def test_what_is_no_target(text: str):
         ((3308, 0, 5900), 19.5, b"19.5", b"\xe8\x17\x0c\x08" + struct.pack(">d", 19.5)),
         ((3308, 0, 5750), "living", b"living", b"\xe6\x16\x76living"),
         ((1, 0, 1), 300.0, b"300", b"\xc2\x01\x01\x2c"),
+        ((1, 0, 1), 1e30, b"1e+30", b"\xc8\x01\x08" + struct.pack(">d", 1e30)),
     ],
 )
 def test_what_is_written(path: Path, value: float | str | bool, text: bytes, raw: bytes):
@@ -239,11 +253,19 @@ def test_what_is_written(path: Path, value: float | str | bool, text: bytes, raw
 
 
 @pytest.mark.parametrize(
-    ("path", "value"), [((3311, 0, 5850), 2.0), ((3311, 0, 5851), 1.5), ((3311, 0, 5851), True), ((3308, 0, 5900), "x")]
+    ("path", "value"),
+    [
+        ((3311, 0, 5850), 2.0),
+        ((3311, 0, 5851), 1.5),
+        ((3311, 0, 5851), True),
+        ((3311, 0, 5851), 1e30),
+        ((3308, 0, 5900), "x"),
+    ],
 )
-def test_what_a_resource_cant_hold(path: Path, value: float | str | bool):
+@pytest.mark.parametrize("content_format", [values.TEXT, values.TLV, values.SENML_JSON])
+def test_what_a_resource_cant_hold(path: Path, value: float | str | bool, content_format: int):
     with pytest.raises(RefusedError):
-        courier.written(path, value, values.TEXT)
+        courier.written(path, value, content_format)
 
 
 def test_offers():

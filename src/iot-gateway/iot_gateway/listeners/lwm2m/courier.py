@@ -21,6 +21,8 @@ from iot_gateway.listeners.lwm2m.registration import Registration, Registry
 Ask = Callable[[Registration, Any], Awaitable[Any]]
 """Sends a request to a node and returns its answer; raises aiocoap's errors, or TimeoutError."""
 
+MOST_INTEGER: Final = 2**63
+"""What no integer of a resource reaches (LwM2M 1.1 core, appendix C)."""
 _FORMATS: Final = (values.TEXT, values.TLV, values.SENML_JSON)
 """What a write is tried in, one after the other: no single one is obligatory in all versions."""
 
@@ -104,7 +106,7 @@ def _typed(kind: Kind | None, value: Value) -> bool | int | float | str:
     match kind, value:
         case Kind.BOOLEAN, bool() | 0.0 | 1.0:
             return bool(value)
-        case Kind.INTEGER | None, float() | int() if not isinstance(value, bool) and float(value).is_integer():
+        case Kind.INTEGER | None, float() | int() if _is_integer(value):
             return int(value)
         case Kind.FLOAT, float() | int() if not isinstance(value, bool):
             return float(value)
@@ -114,6 +116,10 @@ def _typed(kind: Kind | None, value: Value) -> bool | int | float | str:
             return value
         case _:
             raise RefusedError(f"{value!r} is no {kind}")
+
+
+def _is_integer(value: float) -> bool:
+    return not isinstance(value, bool) and -MOST_INTEGER <= value < MOST_INTEGER and float(value).is_integer()
 
 
 async def answered(request: Any, seconds: float) -> Any:

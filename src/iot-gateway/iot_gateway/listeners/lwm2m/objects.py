@@ -80,6 +80,7 @@ _BY_NAME: Final = {
     for number, kind in OBJECTS.items()
     for resource_number, resource in kind.resources.items()
 }
+MOST_ID: Final = 0xFFFF
 _PATH = re.compile(r"/\d{1,5}(/\d{1,5}){0,3}")
 _UNIT_NAMES: Final = {
     "cel": "Cel",
@@ -124,7 +125,8 @@ def unit(path: Path, given: str = "") -> str:
 
 def parse_path(text: str) -> Path | None:
     """Read a path such as ``/3303/0/5700``; None if it is none."""
-    return tuple(int(part) for part in text[1:].split("/")) if _PATH.fullmatch(text) else None
+    path = tuple(int(part) for part in text[1:].split("/")) if _PATH.fullmatch(text) else None
+    return path if path and max(path) <= MOST_ID else None
 
 
 def target(text: str) -> Path | None:
@@ -133,8 +135,6 @@ def target(text: str) -> Path | None:
     if path is not None:
         return path if len(path) == 3 else None
     parts = text.split("/")
-    if len(parts) in (2, 3) and re.fullmatch(r"\d{1,5}", parts[1]):
-        found = _BY_NAME.get((parts[0], parts[2] if len(parts) == 3 else ""))
-        if found is not None:
-            return found[0], int(parts[1]), found[1]
-    return None
+    instance = parse_path(f"/{parts[1]}") if len(parts) in (2, 3) else None
+    found = _BY_NAME.get((parts[0], parts[2] if len(parts) == 3 else ""))
+    return (found[0], *instance, found[1]) if instance and found else None
