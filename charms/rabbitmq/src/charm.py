@@ -5,50 +5,38 @@ import json
 import logging
 import secrets
 import socket
+from collections.abc import Iterator
 
 import ops
+from typing_extensions import override
 
 import rabbitmq
 import report
 import smoke
 import topology
-from iot_charm.config import load_config
-from iot_charm.errors import InvalidConfigError
+from iot_charm.base import ReconcilingCharm, failing_with
 from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
 from iot_charm.tls import CertificateRequestError, UnitCertificate, Wanted, names
 from management import Management, ManagementError
-from state import AMQP, CERTIFICATES, Clients, QueueFilter, RabbitmqConfig, User
+from state import AMQP, CERTIFICATES, Clients, QueueFilter, RabbitmqConfig, State, User
 
 logger = logging.getLogger(__name__)
 
 ADMIN_SECRET = "admin"
 
+action = failing_with(ManagementError, rabbitmq.RabbitmqError, smoke.SmokeTestError, ops.SecretNotFoundError)
 
-class RabbitmqCharm(ops.CharmBase):
+
+class RabbitmqCharm(ReconcilingCharm[State]):
     """Installs RabbitMQ and keeps its users and topology in step with what related applications ask for."""
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        amqp, certificates = self.on[AMQP], self.on[CERTIFICATES]
         self._certificate = UnitCertificate(self, CERTIFICATES, self._wanted_certificate)
-        for event in (
-            self.on.install,
-            self.on.start,
-            self.on.config_changed,
-            self.on.upgrade_charm,
-            self.on.update_status,
-            self.on.leader_elected,
-            amqp.relation_changed,
-            amqp.relation_departed,
-            amqp.relation_broken,
-            certificates.relation_created,
-            certificates.relation_changed,
-            certificates.relation_broken,
-        ):
-            framework.observe(event, self._reconcile)
+        self.follow(self.on.leader_elected)
+        self.follow_relations(AMQP, CERTIFICATES)
         framework.observe(self.on.stop, self._stop)
-        framework.observe(self.on.collect_unit_status, self._collect_status)
         framework.observe(self.on.smoke_test_action, self._smoke_test)
         framework.observe(self.on.get_admin_credentials_action, self._get_admin_credentials)
         framework.observe(self.on.check_queues_action, self._check_queues)
@@ -58,20 +46,18 @@ class RabbitmqCharm(ops.CharmBase):
 
     # What the machine should be
 
-    def _reconcile(self, _: ops.EventBase) -> None:
-        """Make the machine, the broker and the relations match the state."""
+    @override
+    def load_state(self) -> State:
+        return State.from_charm(self)
+
+    @override
+    def apply(self, state: State, *, restart: bool) -> None:
         if self._is_surplus():
             return
-        try:
-            config = load_config(self, RabbitmqConfig)
-        except InvalidConfigError as error:
-            logger.error("keeping the last good configuration: %s", error)
-            return
-        self.unit.status = ops.MaintenanceStatus("Setting up RabbitMQ")
         rabbitmq.install()
         self._reconcile_certificate()
-        settings = self._settings(config)
-        rabbitmq.start(restart=rabbitmq.configure(settings))
+        settings = self._settings(state.config)
+        rabbitmq.start(restart=rabbitmq.configure(settings) or restart)
         password = self._ensure_password(ADMIN_SECRET, "Password of RabbitMQ's administrator")
         rabbitmq.ensure_admin(settings, password)
         management = rabbitmq.connect(settings, password)
@@ -82,7 +68,7 @@ class RabbitmqCharm(ops.CharmBase):
             rabbitmq.AMQP_PORT, rabbitmq.MANAGEMENT_PORT, *((rabbitmq.AMQPS_PORT,) if settings.tls else ())
         )
         self.unit.set_workload_version(management.version())
-        self._serve(management, Clients.from_charm(self), config)
+        self._serve(management, state.clients, state.config)
 
     def _reconcile_certificate(self) -> None:
         """Ask for a certificate, and have the broker show the one that is given."""
@@ -96,7 +82,7 @@ class RabbitmqCharm(ops.CharmBase):
             rabbitmq.ensure_certificate(found.certificate, found.key, found.ca)
 
     def _wanted_certificate(self) -> Wanted:
-        reached = [own_address(self, relation) for relation in self.model.relations[AMQP] if relation.active]
+        reached = [own_address(self, relation) for relation in self.active_relations(AMQP)]
         return Wanted(self.unit.name.replace("/", "-"), names(reached, [bind_address(self, AMQP), socket.getfqdn()]))
 
     def _ca(self) -> str:
@@ -158,32 +144,28 @@ class RabbitmqCharm(ops.CharmBase):
 
     # What is
 
-    def _collect_status(self, event: ops.CollectStatusEvent) -> None:
+    @override
+    def statuses(self, state: State) -> Iterator[ops.StatusBase]:
         if self._is_surplus():
-            event.add_status(ops.BlockedStatus("One unit only, there is no clustering yet: remove this unit"))
+            yield ops.BlockedStatus("One unit only, there is no clustering yet: remove this unit")
             return
-        try:
-            config = load_config(self, RabbitmqConfig)
-        except InvalidConfigError as error:
-            event.add_status(ops.BlockedStatus(str(error)))
-            return
-        for problem in Clients.from_charm(self).problems:
-            event.add_status(ops.BlockedStatus(problem))
+        for problem in state.clients.problems:
+            yield ops.BlockedStatus(problem)
         try:
             if self._certificate.is_related and self._certificate.find() is None:
-                event.add_status(ops.WaitingStatus("Waiting for a certificate (certificates)"))
+                yield ops.WaitingStatus("Waiting for a certificate (certificates)")
         except CertificateRequestError as error:
-            event.add_status(ops.BlockedStatus(str(error)))
+            yield ops.BlockedStatus(str(error))
         if not rabbitmq.running():
-            event.add_status(ops.BlockedStatus(f"RabbitMQ is not running: see {rabbitmq.LOG_DIRECTORY}"))
+            yield ops.BlockedStatus(f"RabbitMQ is not running: see {rabbitmq.LOG_DIRECTORY}")
             return
         try:
-            management = self._connect(config)
+            management = self._connect(state.config)
             for resource in management.alarms():
-                event.add_status(ops.BlockedStatus(f"Publishers are blocked: the broker runs short of {resource}"))
-            event.add_status(ops.ActiveStatus(report.summary(management.version(), management.queues())))
+                yield ops.BlockedStatus(f"Publishers are blocked: the broker runs short of {resource}")
+            yield ops.ActiveStatus(report.summary(management.version(), management.queues()))
         except (ManagementError, ops.SecretNotFoundError) as error:
-            event.add_status(ops.BlockedStatus(f"RabbitMQ does not answer: {error}"))
+            yield ops.BlockedStatus(f"RabbitMQ does not answer: {error}")
 
     def _is_surplus(self) -> bool:
         """Tell whether this is a further unit: it would be a broker apart, whose queues nobody drains."""
@@ -191,58 +173,42 @@ class RabbitmqCharm(ops.CharmBase):
 
     # Actions
 
+    @action
     def _smoke_test(self, event: ops.ActionEvent) -> None:
-        clients = Clients.from_charm(self)
-        try:
-            config = load_config(self, RabbitmqConfig)
-            password = self._admin_password()
-            target = smoke.Target(self._settings(config).address, rabbitmq.AMQP_PORT, rabbitmq.ADMIN, password)
-            seconds = smoke.smoke_test(target, clients.vhosts)
-            version = self._connect(config).version()
-        except (InvalidConfigError, ManagementError, smoke.SmokeTestError, ops.SecretNotFoundError) as error:
-            event.fail(str(error))
-            return
-        vhosts = ", ".join(clients.vhosts) or "none"
+        state = self.load_state()
+        password = self._admin_password()
+        target = smoke.Target(self._settings(state.config).address, rabbitmq.AMQP_PORT, rabbitmq.ADMIN, password)
+        seconds = smoke.smoke_test(target, state.clients.vhosts)
+        version = self._connect(state.config).version()
+        vhosts = ", ".join(state.clients.vhosts) or "none"
         event.set_results(
             {"result": "passed", "version": version, "round-trip-ms": round(seconds * 1000, 1), "vhosts": vhosts}
         )
 
+    @action
     def _get_admin_credentials(self, event: ops.ActionEvent) -> None:
-        try:
-            url = self._settings(load_config(self, RabbitmqConfig)).management_url
-            password = self._admin_password()
-        except (InvalidConfigError, ops.SecretNotFoundError) as error:
-            event.fail(str(error))
-            return
+        url = self._settings(self.load_state().config).management_url
+        password = self._admin_password()
         event.set_results({"url": url, "username": rabbitmq.ADMIN, "password": password})
 
+    @action
     def _check_queues(self, event: ops.ActionEvent) -> None:
         wanted = event.load_params(QueueFilter)
-        try:
-            queues = self._connect(load_config(self, RabbitmqConfig)).queues()
-        except (InvalidConfigError, ManagementError, ops.SecretNotFoundError) as error:
-            event.fail(str(error))
-            return
+        queues = self._connect(self.load_state().config).queues()
         found = [queue for queue in queues if wanted.matches(queue)]
         if not found:
             event.fail("no such queue")
             return
         event.set_results(report.results(found))
 
+    @action
     def _list_unconsumed_queues(self, event: ops.ActionEvent) -> None:
-        try:
-            queues = self._connect(load_config(self, RabbitmqConfig)).queues()
-        except (InvalidConfigError, ManagementError, ops.SecretNotFoundError) as error:
-            event.fail(str(error))
-            return
+        queues = self._connect(self.load_state().config).queues()
         event.set_results(report.results([queue for queue in queues if queue.consumers == 0]))
 
+    @action
     def _cluster_status(self, event: ops.ActionEvent) -> None:
-        try:
-            status = rabbitmq.cluster_status()
-        except rabbitmq.RabbitmqError as error:
-            event.fail(str(error))
-            return
+        status = rabbitmq.cluster_status()
         event.set_results(
             {
                 "cluster-name": status["cluster_name"],
@@ -253,19 +219,17 @@ class RabbitmqCharm(ops.CharmBase):
             }
         )
 
+    @action
     def _rotate_service_user_password(self, event: ops.ActionEvent) -> None:
+        state = self.load_state()
         name: str = event.params["user"]
-        names = [user.name for user in Clients.from_charm(self).users]
+        names = [user.name for user in state.clients.users]
         if name not in names:
             event.fail(f"no related application has a user {name}; there are: {', '.join(names) or 'none'}")
             return
         password = secrets.token_urlsafe(32)
-        try:
-            secret = self.model.get_secret(label=_user_secret(name))
-            self._connect(load_config(self, RabbitmqConfig)).ensure_user(name, password)
-        except (InvalidConfigError, ManagementError, ops.SecretNotFoundError) as error:
-            event.fail(str(error))
-            return
+        secret = self.model.get_secret(label=_user_secret(name))
+        self._connect(state.config).ensure_user(name, password)
         secret.set_content({PASSWORD: password})
         logger.info("gave user %s a new password", name)
         event.set_results({"user": name, "result": "the password is changed; the application follows by itself"})

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 import ops
 from pydantic import ByteSize, Field
 
-from iot_charm.config import CharmConfig
+from iot_charm.config import CharmConfig, load_config
 from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.rabbitmq import BatchEncoding, RabbitmqRequest
 from management import Queue
@@ -119,3 +119,20 @@ class Clients:
             for name, vhosts in sorted(access.items())
         )
         return cls(users, tuple(problems))
+
+
+@dataclass(frozen=True)
+class State:
+    """What the charm knows at one event."""
+
+    config: RabbitmqConfig
+    clients: Clients
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase) -> Self:
+        """Read options and requests.
+
+        Raises:
+            InvalidConfigError: an option has a value that it can't have.
+        """
+        return cls(load_config(charm, RabbitmqConfig), Clients.from_charm(charm))

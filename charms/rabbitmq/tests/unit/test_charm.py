@@ -38,6 +38,7 @@ def test_install_leaves_a_running_broker_with_an_administrator(broker, context: 
 def test_a_second_run_changes_nothing(broker, context: Context, installed):
     again = context.run(context.on.update_status(), installed)
     assert broker.starts == 1
+    assert "maintenance" not in {status.name for status in context.unit_status_history}
     assert password_of(again, "admin") == password_of(installed, "admin")
 
 
