@@ -30,7 +30,7 @@ from tabletop.engine import constraints as constraints_of
 from tabletop.engine import snapshot as snapshots
 from tabletop.engine import storage as stores
 from tabletop.engine.command import Call, Change
-from tabletop.engine.engine import ModelRunner, remove_directory
+from tabletop.engine.engine import ModelRunner, remove, remove_directory
 from tabletop.engine.faults import StateError
 from tabletop.engine.model import Machines, Model, NotFoundError, Settings
 from tabletop.engine.operation import Operation
@@ -502,27 +502,40 @@ class Controller:
             if runner is None and name in self._unread():
                 # What kept it from being opened may be over, such as a full disk.
                 runner = self._open(name)
+            going = ": it is being destroyed" if name in self._going else ""
         if runner is None:
-            raise NotFoundError(f"model {name} not found")
+            raise NotFoundError(f"model {name} not found{going}")
         return runner
 
     def _open(self, name: str) -> ModelRunner | None:
-        """Open a model and go on with it; None if its removal was cut short, which is done now.
+        """Open a model and go on with it; None if its removal was cut short, which goes on in a thread of its own.
 
         Raises:
             StateError: its state can't be read or written.
         """
         model = Model(self._directory / name, self._machines, self._settings)
         try:
-            runner = ModelRunner(model, self._slots)
+            alive = model.store.value("SELECT life FROM model") == "alive"
+            runner = ModelRunner(model, self._slots) if alive else None
         except StateError:
             model.close()
             raise
-        if model.store.value("SELECT life FROM model") != "alive":
-            runner.destroy(lambda line: logger.info("%s", line))
-            return None
-        self._runners[name] = runner
+        if runner is None:
+            self._going.add(name)
+            threading.Thread(target=self._finish_removal, args=(model,), name=f"remove-{name}", daemon=True).start()
+        else:
+            self._runners[name] = runner
         return runner
+
+    def _finish_removal(self, model: Model) -> None:
+        try:
+            remove(model, lambda line: logger.info("%s", line))
+        except (TabletopError, OSError) as error:
+            model.close()
+            logger.error("the model %s can't be removed: %s; destroy-model tries it again", model.name, error)
+        finally:
+            with self._lock:
+                self._going.discard(model.name)
 
     def _unread(self) -> list[str]:
         """Return the models that are there but can't be opened."""

@@ -69,11 +69,7 @@ class ModelRunner:
             # A full disk is a reason to remove a model. If this is cut short, the model must be removed again.
             logger.warning("%s: its end can't be noted: %s", model.name, error)
         self._stop(kill=True, patience=_JOIN)
-        for row in store.all("SELECT name FROM machine ORDER BY number"):
-            progress(f"destroying machine {row['name']}")
-            model.machines.destroy(row["name"])
-        model.close()
-        remove_directory(model.directory)
+        remove(model, progress)
 
     def _stop(self, *, kill: bool, patience: float) -> None:
         with self._lock:
@@ -106,6 +102,15 @@ class ModelRunner:
         with store.write():
             tasks.abort_running(model, "tabletop ended while it ran")
         applications.forget_files(model)
+
+
+def remove(model: Model, progress: Callable[[str], None]) -> None:
+    """Remove a model that nothing works on any more, with its machines, and close it."""
+    for row in model.store.all("SELECT name FROM machine ORDER BY number"):
+        progress(f"destroying machine {row['name']}")
+        model.machines.destroy(row["name"])
+    model.close()
+    remove_directory(model.directory)
 
 
 def remove_directory(directory: Path) -> None:

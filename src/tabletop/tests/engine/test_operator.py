@@ -15,6 +15,7 @@ from world import SETTINGS, World
 from tabletop.engine import applications, usersecrets
 from tabletop.engine.agent import UnitAgent
 from tabletop.engine.command import Change
+from tabletop.engine.controller import Controller
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.model import NotFoundError, keep_file
 from tabletop.errors import TabletopError
@@ -395,7 +396,41 @@ def test_a_model_that_was_being_destroyed_when_tabletop_died_is_gone_after_it(wo
         model.store.execute("UPDATE model SET life = 'dying'")
     world.restart()
     assert world.controller.models() == []
-    assert not (world.directory / "state/models/m").exists()
+    world.until(lambda: not (world.directory / "state/models/m").exists(), "the model being gone")
+    assert not (world.directory / "machines/m-0").exists()
+
+
+def test_a_removal_that_goes_on_keeps_no_daemon_from_starting_and_can_be_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = threading.Event()
+    destroy = world.machines.destroy
+
+    def destroy_late(name: str) -> None:
+        assert gate.wait(20)
+        if not caplog.records:
+            raise TabletopError(f"{name} is busy")
+        destroy(name)
+
+    world.deploy("provider", "db")
+    world.settle()
+    world.clear()
+    model = world.controller._model("m")
+    with model.store.write():
+        model.store.execute("UPDATE model SET life = 'dying'")
+    world.controller.stop()
+    monkeypatch.setattr(world.machines, "destroy", destroy_late)
+    world.controller = Controller(world.directory / "state", world.machines, SETTINGS)
+    with pytest.raises(TabletopError, match='model "m" is being destroyed; try again when it is gone'):
+        world.controller.add_model("m")
+    gate.set()
+    world.until(world.controller.models, "the model being there again")
+    assert caplog.messages == ["the model m can't be removed: m-0 is busy; destroy-model tries it again"]
+    with pytest.raises(NotFoundError, match="model m not found: it is being destroyed"):
+        world.controller.destroy_model(world.call, "m")
+    world.until(lambda: not (world.directory / "state/models/m").exists(), "the model being gone")
+    assert not world.machines.is_running("m-0")
+    assert world.all_events() == [], "its units ran no hooks"
 
 
 def test_who_comes_to_a_model_as_it_is_removed_is_told_so(world: World) -> None:
