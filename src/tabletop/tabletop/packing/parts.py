@@ -12,8 +12,6 @@ from tabletop.packing.errors import PackError
 from tabletop.packing.package import Package, check_dependencies, package
 from tabletop.yamlfile import YamlFile
 
-__all__ = ["Contents", "Dumped", "PackError", "Package", "contents"]
-
 _LAYOUT_KEYS = ("plugin", "source", "source-subdir", "build-packages", "build-snaps", "build-environment", "after")
 _OWN_KEYS = {"python": ("python-requirements", "python-packages"), "dump": dump.KEYS}
 

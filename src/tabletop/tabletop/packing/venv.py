@@ -1,19 +1,18 @@
 """The virtual environment of a charm: its requirements are installed once for all charms that share them."""
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 from tabletop.elf import machine_code
 from tabletop.emulation import is_emulated
 from tabletop.errors import TabletopError
+from tabletop.locks import locked
 from tabletop.packing.archive import folder_entries, write_archive
 from tabletop.packing.errors import PackError
 
@@ -86,7 +85,7 @@ def install(files: Sequence[Path], architecture: str, cache_dir: Path, progress:
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     place = cache_dir / f"{requirements_key(files, architecture)}.zip"
-    with _lock(cache_dir / "lock"):
+    with locked(cache_dir / "lock"):
         if place.is_file():
             return place
         progress(
@@ -143,10 +142,3 @@ def _check_machine_code(folder: Path, architecture: str) -> None:
                 f"{path.relative_to(folder)}: is machine code for {found}, not {architecture}: "
                 f"there is no wheel of its package for {architecture}, or the requirements don't hold its hash"
             )
-
-
-@contextmanager
-def _lock(path: Path) -> Generator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
