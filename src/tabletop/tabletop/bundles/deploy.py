@@ -106,13 +106,14 @@ class Deployment:
         if wanted and not to:
             to = [self._add_machine(place.target, {**app.constraints, **wanted})]
         self._step(f"add a unit of {app.name} to {f'machine {to[0]}' if to else 'a new machine'}")
+        if place.kind != "machine" or to:
+            add(to)
+            return
         before = self._unit_machines()
         add(to)
-        if place.kind == "machine" and not to:
-            new = {unit: machine for unit, machine in self._unit_machines().items() if unit not in before}
-            for unit, machine in new.items():
-                if unit.partition("/")[0] == app.name:
-                    self._machines[place.target] = machine
+        for unit, machine in self._unit_machines().items():
+            if unit not in before and unit.partition("/")[0] == app.name:
+                self._machines[place.target] = machine
 
     def _add_machine(self, target: str, constraints: Mapping[str, str]) -> str:
         self._step(
