@@ -17,6 +17,11 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number with what it counts, such as `1 task` or `2 tasks`."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 def to_yaml(value: Any) -> str:
     """Format a value as YAML, without a newline at its end."""
     import yaml

@@ -30,7 +30,19 @@ def tabular(status: Json, *, relations: bool = False, storage: bool = False) -> 
 
 def units_in_error(status: Json) -> list[str]:
     """Return the units whose last hook failed."""
-    return [name for name, unit, _ in _each_unit(status) if _current(unit, "workload-status") == "error"]
+    return [name for name, unit, _ in each_unit(status) if _current(unit, "workload-status") == "error"]
+
+
+def each_unit(status: Json) -> Iterator[tuple[str, Json, int]]:
+    """Give each unit with its name and its depth: 1 for a subordinate, which follows its principal, else 0."""
+    units: dict[str, Json] = {}
+    for app in section(status, "applications").values():
+        units.update(section(app, "units"))
+    for name in naturally(units):
+        yield name, units[name], 0
+        below = section(units[name], "subordinates")
+        for sub in naturally(below):
+            yield sub, below[sub], 1
 
 
 def naturally(names: Iterable[str]) -> list[str]:
@@ -65,7 +77,7 @@ def _model(status: Json) -> list[str]:
 def _applications(status: Json) -> list[str]:
     applications = section(status, "applications")
     rows: list[list[object]] = []
-    below = [unit for unit, _, depth in _each_unit(status) if depth]
+    below = [unit for unit, _, depth in each_unit(status) if depth]
     for name in naturally(applications):
         app = applications[name]
         units = section(app, "units") or [unit for unit in below if unit.rpartition("/")[0] == name]
@@ -92,7 +104,7 @@ def _applications(status: Json) -> list[str]:
 
 def _units(status: Json) -> list[str]:
     rows: list[list[object]] = []
-    for name, unit, depth in _each_unit(status):
+    for name, unit, depth in each_unit(status):
         doing = _doing(unit)
         message = _message(unit, "workload-status")
         if _current(unit, "juju-status") == "allocating" and not message:
@@ -168,17 +180,6 @@ def _relations(status: Json) -> list[str]:
         for row in cast("list[Json]", status.get("relations") or [])
     )
     return table(("Integration provider", "Requirer", "Interface", "Type"), rows) if rows else []
-
-
-def _each_unit(status: Json) -> Iterator[tuple[str, Json, int]]:
-    units: dict[str, Json] = {}
-    for app in section(status, "applications").values():
-        units.update(section(app, "units"))
-    for name in naturally(units):
-        yield name, units[name], 0
-        below = section(units[name], "subordinates")
-        for sub in naturally(below):
-            yield sub, below[sub], 1
 
 
 def _doing(unit: Json) -> str:

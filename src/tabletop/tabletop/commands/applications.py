@@ -8,6 +8,7 @@ from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
+from tabletop.status import units_in_error
 
 
 def _add_ends(parser: argparse.ArgumentParser) -> None:
@@ -171,8 +172,6 @@ class Resolved(Command):
         model = session.model(args.model)
         units: list[str] = args.units
         if args.all:
-            from tabletop.status import units_in_error
-
             units = units_in_error(session.call("status", model=model))
         elif not units:
             raise UsageError("name a unit, or give --all")

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.options import add_format, add_model, app_settings, file_settings
+from tabletop.commands.options import add_format, add_model, app_settings, file_settings, listed
 from tabletop.errors import TabletopError
 from tabletop.format import out, result
 from tabletop.session import Session
@@ -34,7 +34,7 @@ class Config(Command):
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Set what is given, else show."""
         model, app = session.model(args.model), args.application
-        reset = [key for text in args.reset for key in text.split(",") if key]
+        reset = listed(args.reset)
         asked = [word for word in args.settings if "=" not in word]
         given = [word for word in args.settings if "=" in word]
         if asked and (given or reset or args.file or len(asked) > 1):

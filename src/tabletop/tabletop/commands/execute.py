@@ -7,7 +7,7 @@ from typing import Any
 
 from tabletop.client import NOT_FOUND, RemoteError
 from tabletop.commands import Command, UsageError
-from tabletop.commands.options import add_format, add_ignored, add_model, duration
+from tabletop.commands.options import add_format, add_ignored, add_model, duration, listed
 from tabletop.commands.tasks import failures
 from tabletop.errors import TabletopError
 from tabletop.format import note, result
@@ -77,8 +77,8 @@ is a line of shell, several are a command and its arguments. The exit status is 
         return failures(tasks.values())
 
     def _targets(self, session: Session, model: str, args: argparse.Namespace) -> list[str]:
-        targets = [name for text in (*args.unit, *args.machine) for name in text.split(",")]
-        apps = [name for text in args.app for name in text.split(",")]
+        targets = listed((*args.unit, *args.machine))
+        apps = listed(args.app)
         if args.all and (targets or apps):
             raise UsageError("either --all, or the targets one by one")
         if args.all or apps:

@@ -8,7 +8,7 @@ from tabletop.client import root_needed
 from tabletop.codehash import code_hash
 from tabletop.commands import Command
 from tabletop.commands.images import tell_pruned
-from tabletop.commands.options import add_ignored
+from tabletop.commands.options import add_ignored, listed
 from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.emulation import ARCHITECTURES
 from tabletop.errors import TabletopError
@@ -99,8 +99,7 @@ the sake of its clients: the cloud is this machine, whatever it is called, and t
         preflight(session.paths)
         before = image_packages(session.paths)
         if args.include is not None:
-            words = {word for text in args.include for word in text.split(",") if word}
-            remember_image_packages(session.paths, sorted(words))
+            remember_image_packages(session.paths, sorted(set(listed(args.include))))
         include = image_packages(session.paths)
         image = ensure_image(session.paths, include=include, progress=note)
         note(f"base image {image.name}" + (f" with {', '.join(include)}" if include else ""))

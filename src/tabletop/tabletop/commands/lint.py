@@ -9,7 +9,7 @@ from tabletop.charmfile import CharmError, CharmFile
 from tabletop.commands import Command, UsageError
 from tabletop.commands.options import add_format
 from tabletop.errors import TabletopError
-from tabletop.format import note, out, result
+from tabletop.format import counted, note, out, result
 from tabletop.lint import Finding, Findings, lint_bundle, lint_charm
 from tabletop.session import Session
 
@@ -69,8 +69,8 @@ It needs neither root nor a daemon. The exit status is 1 if there are errors; wa
                 out(f"{finding.place}: warning: {finding.message}")
         errors, warnings = len(findings.errors), len(findings.warnings)
         note(
-            f"{_count(len(bundles), 'bundle')}, {_count(len(charms), 'charm')}: "
-            f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+            f"{counted(len(bundles), 'bundle')}, {counted(len(charms), 'charm')}: "
+            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
         )
         return 1 if errors or (args.strict and warnings) else 0
 
@@ -119,7 +119,3 @@ def _by_name(charms: Iterable[Path]) -> dict[str, Path]:
 
 def _as_json(findings: Iterable[Finding]) -> list[dict[str, object]]:
     return [{"file": one.file, "line": one.line, "message": one.message} for one in findings]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -9,7 +9,9 @@ from typing import IO, Any
 from tabletop.machine import PATH, Machines
 from tabletop.session import Session
 
-_Stream = int | IO[Any] | None
+Stream = int | IO[Any] | None
+"""As `subprocess.Popen` takes it."""
+
 _HOME_THEN = 'cd ~ 2>/dev/null; exec "$@"'
 
 
@@ -22,7 +24,7 @@ class Entrance:
     user: str = "root"
 
     def popen(
-        self, argv: Sequence[str], *, stdin: _Stream = None, stdout: _Stream = None, terminal: bool = False
+        self, argv: Sequence[str], *, stdin: Stream = None, stdout: Stream = None, terminal: bool = False
     ) -> "subprocess.Popen[Any]":
         """Start a program inside; it shares this process's streams unless told otherwise.
 

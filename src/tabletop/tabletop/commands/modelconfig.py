@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from tabletop.commands import Command
-from tabletop.commands.options import add_format, add_model, constraints, pair, read_yaml
+from tabletop.commands.options import add_format, add_model, constraints, listed, pair, read_yaml
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
 from tabletop.session import Session
@@ -32,7 +32,7 @@ class ModelConfig(Command):
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Set what is given, else show."""
         model = session.model(args.model)
-        reset = [key for text in args.reset for key in text.split(",") if key]
+        reset = listed(args.reset)
         values = dict(read_yaml(args.file)) if args.file else {}
         values.update(pair(word) for word in args.settings if "=" in word)
         if values or reset:

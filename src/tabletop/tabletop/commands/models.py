@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command
-from tabletop.commands.options import add_format, add_ignored
+from tabletop.commands.options import add_format, add_ignored, pair
 from tabletop.commands.prompt import add_no_prompt, agreed
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
@@ -37,8 +37,6 @@ class AddModel(Command):
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """Add it, and make it the current one unless told not to."""
-        from tabletop.commands.options import pair
-
         name = short_model(f"{args.controller}:{args.name}" if args.controller else args.name)
         session.call("add_model", name=name)
         if args.config:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.options import add_format, add_model, duration
+from tabletop.commands.options import add_format, add_model, duration, listed
 from tabletop.commands.tasks import ENDED, as_juju, wait_task
 from tabletop.errors import TabletopError
 from tabletop.format import note, out, result, table
@@ -43,7 +43,7 @@ Without --actions and --machines, those of `exec` are left out, as Juju does; th
 
     def run(self, session: Session, args: argparse.Namespace) -> None:
         """List those that fit."""
-        for status in _words(args.status):
+        for status in listed(args.status):
             if status not in _STATUSES:
                 raise UsageError(f'"{status}" is not a valid task status, want one of {", ".join(_STATUSES)}')
         everything: dict[str, Any] = session.call("operations", model=session.model(args.model))
@@ -161,21 +161,17 @@ def _deadline(args: argparse.Namespace) -> float | None:
     return None if args.watch else time.monotonic() + (args.wait or 0.0)
 
 
-def _words(texts: list[str]) -> list[str]:
-    return [word for text in texts for word in text.split(",") if word]
-
-
 def _fits(operation: Mapping[str, Any], args: argparse.Namespace) -> bool:
-    actions, machines = _words(args.actions), _words(args.machines)
+    actions, machines = listed(args.actions), listed(args.machines)
     name = operation["action"]["name"]
     if name not in actions if actions else name == "juju-exec" and not machines:
         return False
-    statuses = _words(args.status)
+    statuses = listed(args.status)
     if statuses and operation["status"] not in statuses:
         return False
     hosts: list[str] = [task["host"] for task in operation["tasks"].values()]
-    wanted = {*_words(args.units), *machines}
-    apps = _words(args.apps)
+    wanted = {*listed(args.units), *machines}
+    apps = listed(args.apps)
     if not wanted and not apps:
         return True
     return any(host in wanted or host.partition("/")[0] in apps for host in hosts)

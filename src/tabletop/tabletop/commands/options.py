@@ -81,7 +81,7 @@ def storage_directives(texts: Iterable[str]) -> dict[str, str]:
 
 
 def listed(texts: Iterable[str]) -> list[str]:
-    """Read lists with commas into one."""
+    """Read lists with commas into one; empty words are left out."""
     return [word.strip() for text in texts for word in text.split(",") if word.strip()]
 
 
@@ -91,13 +91,10 @@ def placements(texts: Iterable[str]) -> list[str]:
     `lxd:0` asks Juju for a container on a machine, with a file system and an address of its own; what is nearest to
     that here is a new machine, which the daemon makes of it.
     """
-    found: list[str] = []
-    for place in (place.strip() for text in texts for place in text.split(",")):
-        kind = place.partition(":")[0]
-        if kind in CONTAINERS:
+    found = listed(texts)
+    for place in found:
+        if place.partition(":")[0] in CONTAINERS:
             note(f"NOTICE placement {place}: machines are containers already, so the unit gets a machine of its own")
-        if place:
-            found.append(place)
     return found
 
 

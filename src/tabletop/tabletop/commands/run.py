@@ -9,7 +9,7 @@ from tabletop.client import RemoteError
 from tabletop.commands import Command, UsageError
 from tabletop.commands.options import add_format, add_model, duration, read_yaml
 from tabletop.commands.tasks import failures, wait_task
-from tabletop.format import note, out, result, to_yaml
+from tabletop.format import counted, note, out, result, to_yaml
 from tabletop.session import Session
 
 DEFAULT_WAIT_S = 60.0
@@ -61,12 +61,12 @@ status says so."""
         tasks: dict[str, Any] = queued["tasks"]
         operation = min((str(task) for task in tasks.values()), key=int)
         if args.background:
-            note(f"Scheduled operation {operation} with {_count(len(tasks), 'task')}")
+            note(f"Scheduled operation {operation} with {counted(len(tasks), 'task')}")
             for unit, task in tasks.items():
                 note(f"'tabletop show-task {task}' shows how {unit} gets on")
             return 0
         listed = "\n".join(f"  - task {task} on unit-{unit.replace('/', '-')}" for unit, task in tasks.items())
-        note(f"Running operation {operation} with {_count(len(tasks), 'task')}\n{listed}\n")
+        note(f"Running operation {operation} with {counted(len(tasks), 'task')}\n{listed}\n")
         deadline = time.monotonic() + (DEFAULT_WAIT_S if args.wait is None else args.wait)
         results = {unit: wait_task(session, model, unit, str(task), deadline) for unit, task in tasks.items()}
         if args.format == "plain":
@@ -120,7 +120,3 @@ def _print_plain(results: Mapping[str, dict[str, Any]]) -> None:
                 out(str(task["results"][stream]).rstrip("\n"))
         if values:
             out(to_yaml(values) + "\n")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")

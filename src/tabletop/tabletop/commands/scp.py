@@ -5,15 +5,13 @@ import subprocess
 from dataclasses import dataclass
 from getopt import GetoptError, gnu_getopt
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from tabletop.commands import Command, UsageError
-from tabletop.commands.machinery import Entrance, entrance
+from tabletop.commands.machinery import Entrance, Stream, entrance
 from tabletop.commands.options import add_ignored, add_model
 from tabletop.errors import TabletopError
 from tabletop.session import Session
-
-_Stream = int | IO[Any] | None
 
 _OPTIONS = "346ABCOpqRrTvc:D:F:i:J:l:o:P:S:X:"
 """Those of scp(1), in the notation of getopt(3)."""
@@ -30,7 +28,7 @@ class Place:
     way: Entrance | None
     path: str
 
-    def popen(self, argv: list[str], *, stdin: _Stream = None, stdout: _Stream = None) -> "subprocess.Popen[Any]":
+    def popen(self, argv: list[str], *, stdin: Stream = None, stdout: Stream = None) -> "subprocess.Popen[Any]":
         """Start a program at this end."""
         if self.way is None:
             return subprocess.Popen(argv, stdin=stdin, stdout=stdout)

@@ -11,7 +11,7 @@ from tabletop.commands.query import Query, QueryError
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.session import Session
-from tabletop.status import section
+from tabletop.status import each_unit, section
 
 _POLL_S = 1.0
 _DEFAULT_TIMEOUT_S = 600.0
@@ -87,7 +87,7 @@ def _facts(status: dict[str, Any], kind: str, name: str) -> Mapping[str, str] | 
             found = section(status, "applications").get(name)
             return None if found is None else _application(name, found)
         case "unit":
-            unit = _units(status).get(name)
+            unit = next((body for other, body, _ in each_unit(status) if other == name), None)
             return None if unit is None else _unit(name, unit)
         case "machine":
             machine = section(status, "machines").get(name)
@@ -96,15 +96,6 @@ def _facts(status: dict[str, Any], kind: str, name: str) -> Mapping[str, str] | 
             model = section(status, "model")
             current = section(model, "model-status").get("current", "")
             return {"name": model["name"], "life": "alive", "status": current}
-
-
-def _units(status: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for app in section(status, "applications").values():
-        for name, unit in section(app, "units").items():
-            found[name] = unit
-            found.update(section(unit, "subordinates"))
-    return found
 
 
 def _application(name: str, app: dict[str, Any]) -> dict[str, str]:
@@ -120,7 +111,7 @@ def _application(name: str, app: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _unit(name: str, unit: dict[str, Any]) -> dict[str, str]:
+def _unit(name: str, unit: Mapping[str, Any]) -> dict[str, str]:
     workload, agent = section(unit, "workload-status"), section(unit, "juju-status")
     return {
         "name": name,

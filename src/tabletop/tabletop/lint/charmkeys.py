@@ -6,13 +6,13 @@ TOP = (
     *("type", "name", "title", "summary", "description", "base", "build-base", "bases", "platforms", "assumes"),
     *("parts", "charm-libs", "links", "config", "actions", "provides", "requires", "peers", "resources", "storage"),
     *("devices", "containers", "extra-bindings", "subordinate", "charm-user", "terms", "analysis", "charmhub"),
-    *("adopt-info",),
+    "adopt-info",
 )
 OPTION = ("type", "default", "description")
 ENDPOINT = ("interface", "limit", "optional", "scope", "description", "schema")
 ACTION = ("description", "params", "required", "additionalProperties", "parallel", "execution-group")
 RESOURCE = ("type", "filename", "description", "upstream-source")
-STORAGE = (*("type", "description", "location", "multiple", "shared", "read-only", "minimum-size", "properties"),)
+STORAGE = ("type", "description", "location", "multiple", "shared", "read-only", "minimum-size", "properties")
 LINKS = ("contact", "documentation", "issues", "source", "website")
 
 BELOW: Mapping[tuple[str, ...], tuple[str, ...]] = {
