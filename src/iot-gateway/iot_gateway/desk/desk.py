@@ -30,6 +30,7 @@ REPEAT_SECONDS = (10.0, 30.0, 60.0)
 CARRY_SECONDS = 30.0
 """For a courier to carry one command."""
 TELL_AT_ONCE = 100
+"""Changes of state that the chain may have and not have stored: what is behind them waits in the book."""
 RETRY_SECONDS = 1.0
 """Between attempts to write to a disk that refuses."""
 
@@ -284,7 +285,7 @@ class Desk:
             await self._enter(self._book.told, told)
             del self._told[: len(told)]
             self._telling.difference_update(told)
-        for number, command, step in await self._look(self._book.untold, TELL_AT_ONCE + len(self._telling)):
+        for number, command, step in await self._look(self._book.untold, TELL_AT_ONCE):
             if number not in self._telling:
                 self._telling.add(number)
                 self._chain.tell(command, step, self._crosser(number))
