@@ -5,7 +5,7 @@ import time
 import pytest
 import zmq
 
-from iot_gateway.nodes import Node, Nodes, WrongCredentialError, file
+from iot_gateway.nodes import Node, Nodes, NotAllowedError, WrongCredentialError, file
 from iot_gateway.nodes.presence import Presence
 from iot_gateway.nodes.provisioning import Given, ProvisioningError, provision, rotate
 
@@ -42,6 +42,9 @@ def test_a_certificate_s_common_name_may_be_another():
     assert nodes.certified("kitchen.example") == "kitchen"
     assert nodes.certified("cellar") == "cellar"
     assert nodes.certified("nobody") == "nobody"
+    with pytest.raises(NotAllowedError, match="another name than 'kitchen'"):
+        nodes.certified("kitchen")
+    assert nodes.refused == 1
 
 
 @pytest.mark.parametrize(

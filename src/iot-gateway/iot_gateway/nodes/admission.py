@@ -68,9 +68,19 @@ class Nodes:
         return owners.get(key)
 
     def certified(self, common_name: str) -> str:
-        """Return the name of the node whose verified certificate has this common name."""
+        """Return the name of the node whose verified certificate has this common name.
+
+        Raises:
+            NotAllowedError: it is the name of a node whose certificates have another one.
+        """
         owner = self.by_key(CERTIFICATE_NAME, common_name)
-        return owner.name if owner else common_name
+        if owner is not None:
+            return owner.name
+        namesake = self._nodes.get(common_name)
+        if namesake is not None and CERTIFICATE_NAME in namesake.keys:
+            self.refused += 1
+            raise NotAllowedError(f"the certificates of node {common_name} bear another name than {common_name!r}")
+        return common_name
 
     def verify(self, name: str, secret: bytes) -> bool:
         """Tell whether ``secret`` is that node's; False for a node that has none, or that is not known."""
