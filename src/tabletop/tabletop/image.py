@@ -95,8 +95,7 @@ def _build(paths: Paths, recipe: Recipe, progress: Progress, lock: int) -> Image
     root = partial / "root"
     partial.mkdir(parents=True)
     emulated = is_emulated(recipe.architecture)
-    if emulated:
-        ensure_emulation(recipe.architecture, progress)
+    ensure_emulation(recipe.architecture, progress)
     progress(
         f"Base image: building {recipe.kind} with {len(recipe.packages)} packages and what they need"
         + (", which takes about 4 minutes under emulation" if emulated else "")

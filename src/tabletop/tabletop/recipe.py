@@ -13,6 +13,7 @@ from tabletop.apt_sources import of_distribution, ported, read_sources
 from tabletop.emulation import is_emulated
 from tabletop.errors import TabletopError
 from tabletop.programs import run
+from tabletop.version import host_architecture
 
 _FORMAT = 2  # one more whenever the image's own recipe changes, so that cached ones are made anew
 PACKAGES = (
@@ -65,7 +66,7 @@ class Recipe:
             TabletopError: the host is no Debian or Ubuntu, or has no package sources for itself.
         """
         distribution, suite = distribution_of_host()
-        own = run(["dpkg", "--print-architecture"]).strip()
+        own = host_architecture()
         architecture = architecture or own
         sources = of_distribution(read_sources(), suite, architecture)
         if distribution == "ubuntu":
