@@ -36,8 +36,16 @@ is a line of shell, several are a command and its arguments. The exit status is 
         parser.add_argument(
             "-u", "--unit", action="append", default=[], metavar="UNIT[,...]", help="app/0 or app/leader"
         )
-        parser.add_argument("-a", "--app", "--application", action="append", default=[], metavar="APPLICATION[,...]")
-        parser.add_argument("--machine", action="append", default=[], metavar="NUMBER[,...]")
+        parser.add_argument(
+            "-a",
+            "--app",
+            "--application",
+            action="append",
+            default=[],
+            metavar="APPLICATION[,...]",
+            help="all its units",
+        )
+        parser.add_argument("--machine", action="append", default=[], metavar="NUMBER[,...]", help="the machine itself")
         parser.add_argument("--all", action="store_true", help="every machine of the model")
         parser.add_argument("--wait", type=duration, default=DEFAULT_WAIT_S, metavar="DURATION", help="default 5m")
         parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")

@@ -33,9 +33,23 @@ Without --actions and --machines, those of `exec` are left out, as Juju does; th
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         add_model(parser)
-        for option, what in (("actions", "ACTION"), ("units", "UNIT"), ("machines", "NUMBER"), ("status", "STATUS")):
-            parser.add_argument(f"--{option}", action="append", default=[], metavar=f"{what}[,...]")
-        parser.add_argument("--apps", "--applications", action="append", default=[], metavar="APPLICATION[,...]")
+        for option, what, which in (
+            ("actions", "ACTION", "of these actions"),
+            ("units", "UNIT", "on these units"),
+            ("machines", "NUMBER", "on these machines"),
+            ("status", "STATUS", "that stand so"),
+        ):
+            parser.add_argument(
+                f"--{option}", action="append", default=[], metavar=f"{what}[,...]", help=f"only those {which}"
+            )
+        parser.add_argument(
+            "--apps",
+            "--applications",
+            action="append",
+            default=[],
+            metavar="APPLICATION[,...]",
+            help="only those on units of these",
+        )
         parser.add_argument("--limit", type=int, default=_DEFAULT_LIMIT, help=f"how many (default {_DEFAULT_LIMIT})")
         parser.add_argument("--offset", type=int, default=0, help="leave out so many at the beginning")
         parser.add_argument("--utc", action="store_true", help="accepted: times are UTC anyway")

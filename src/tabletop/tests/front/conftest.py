@@ -49,10 +49,9 @@ class FakeDaemon:
         for line in self.progress.get(method, []):
             yield {"progress": line}
         value = self.answers.get(method)
-        if isinstance(value, Refusal):
-            yield {"error": value.text, "kind": value.kind}
-        else:
-            yield {"result": value(**params) if callable(value) else value}
+        if callable(value):
+            value = value(**params)
+        yield {"error": value.text, "kind": value.kind} if isinstance(value, Refusal) else {"result": value}
 
     def asked(self, method: str) -> list[dict[str, Any]]:
         return [params for name, params in self.calls if name == method]

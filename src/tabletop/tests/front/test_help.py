@@ -35,11 +35,10 @@ def test_examples_of_the_help_are_command_lines(name):
 
 @pytest.mark.parametrize("name", VERBS)
 def test_every_argument_says_what_it_is(name):
-    _, parser = command_of(name)
-    for action in parser._actions:
-        said = action.help or action.metavar or (action.option_strings and action.dest) or action.dest
-        assert said
-        assert all(len(line) <= 120 for line in (command_of(name)[0].notes or "").splitlines())
+    command, parser = command_of(name)
+    # What stands without an option before it is said by its name.
+    assert [action.dest for action in parser._actions if action.option_strings and not action.help] == []
+    assert [line for line in command.notes.splitlines() if len(line) > 120] == []
 
 
 def test_help_shows_notes_and_examples(run, capsys):
