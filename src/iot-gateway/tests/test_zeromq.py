@@ -263,6 +263,30 @@ async def test_a_port_that_is_taken_is_tried_again(tmp_path: Path):
             pass
 
 
+async def test_a_socket_that_fails_is_bound_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        assert await receive(dealer) == [b"welcome"]
+
+        async def fails(*_: object) -> None:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(made.listener._dealers, "hear", fails)
+            await dealer.send_multipart([b"hello"])
+            await until(lambda: made.listener.status()["error"] is not None)
+        assert made.listener.status()["error"] == zmq.strerror(zmq.ENOTSOCK)
+        await until(lambda: made.listener.status()["connected"])
+        await made.push("kitchen").send(PACK)
+        await until(lambda: len(made.intake.taken) == 1)
+
+
+def test_a_listener_without_a_port():
+    with pytest.raises(ValidationError, match="pull_port or router_port"):
+        ZeroMqOptions(pull_port=0, router_port=0, secret_key=SERVER_SECRET.decode())
+
+
 @pytest.mark.parametrize("key", ["", "short", "x" * 39, "x" * 41])
 def test_a_key_that_is_none(key: str):
     with pytest.raises(ValidationError, match="Z85"):

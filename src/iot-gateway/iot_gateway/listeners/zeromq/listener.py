@@ -21,11 +21,11 @@ for the topic: ``<node>/<topic>``, or the node's name where there is none.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import zmq
 import zmq.asyncio
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
@@ -65,6 +65,12 @@ class ZeroMqOptions(interfaces.Options):
             raise ValueError("no CURVE key in Z85, 40 characters") from error
         return value
 
+    @model_validator(mode="after")
+    def _has_a_port(self) -> Self:
+        if not (self.pull_port or self.router_port):
+            raise ValueError("pull_port or router_port must be another than 0")
+        return self
+
 
 class ZeroMqListener(interfaces.Listener):
     """Takes telemetry from ZeroMQ nodes, and carries commands to them."""
@@ -88,10 +94,11 @@ class ZeroMqListener(interfaces.Listener):
         while True:
             try:
                 await self._listen()
-            except zmq.ZMQError as error:
-                self._error = str(error)
+            except* zmq.ZMQError as errors:
+                # Alone where a socket can't be bound, in a group where a bound one fails.
+                self._error = str(errors.exceptions[0])
                 delay = backoff.next()
-                logger.error("ZeroMQ can't listen, again in %.1f s: %s", delay, error)
+                logger.error("ZeroMQ can't listen, again in %.1f s: %s", delay, self._error)
                 await asyncio.sleep(delay)
 
     async def _listen(self) -> None:
