@@ -73,6 +73,7 @@ def bury(model: Model, unit: str) -> None:
     store = model.store
     for name in subordinates.of(model, unit):
         bury(model, name)
+    storage.unmount_all(model, unit)
     with store.write():
         row = store.one("SELECT * FROM unit WHERE name = ?", unit)
         if row is None:

@@ -156,6 +156,19 @@ def lost_untold(model: Model, unit: str, told: Sequence[str]) -> list[str]:
     return [row["id"] for row in _of(model, unit) if row["life"] != "alive" and row["id"] not in told]
 
 
+def unmount_all(model: Model, unit: str) -> None:
+    """Unmount what a unit has that is to go, ahead of `detach_all` and not inside `write`: its machine may be booting.
+
+    That takes minutes, in which the state is not to be held.
+    """
+    with model.store.read():
+        pieces = model.store.all(
+            "SELECT storage.*, unit.machine FROM storage JOIN unit ON unit.name = storage.unit WHERE unit = ?", unit
+        )
+    for piece in pieces:
+        _unmount(model, piece)
+
+
 def detach_all(model: Model, unit: str) -> None:
     """Take what is left of its storage from a unit that goes; inside `write`."""
     for row in _of(model, unit):

@@ -158,15 +158,16 @@ class Store:
                 raise
             finally:
                 self._depth = 0
-            for do in self._after:
-                do()
+            after, self._after = self._after, []
             if wake:
                 self.notify()
+        for do in after:
+            do()
 
     def after_commit(self, do: Callable[[], object]) -> None:
         """Have something done, which must not raise, once the present `write` is durable; never if it comes to nothing.
 
-        A power cut may come in between.
+        It may take long: the state isn't held meanwhile. A power cut may come in between.
         """
         self._after.append(do)
 

@@ -1,6 +1,8 @@
 """Storage: what a unit gets, what it is told of it, and what becomes of it."""
 
 import dataclasses
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from leftovers import short_directory
 from world import SETTINGS, World
 
 from tabletop.boot import Bind
+from tabletop.engine import storage as stores
 from tabletop.engine import transaction
 from tabletop.engine.hooks import HookContext
 from tabletop.engine.refusals import CommitError
@@ -139,7 +142,7 @@ def test_storage_is_destroyed_where_that_is_asked_for(world: World) -> None:
     world.controller.remove_application("m", "box", destroy_storage=True)
     world.until(lambda: not world.status()["applications"])
     assert storage(world) == {}
-    assert not [*(world.directory / "state/models/m/storage").glob("*/*")]
+    world.until(lambda: not [*(world.directory / "state/models/m/storage").glob("*/*")], "its folders being gone")
 
 
 def test_an_operator_adds_detaches_and_removes(world: World) -> None:
@@ -261,8 +264,6 @@ def test_locations(elsewhere: World) -> None:
         "logs/1": Path("/srv/logs/logs/1"),
         "cache/2": Path("/var/lib/juju/storage/cache/2"),
     }
-    from tabletop.engine import storage as stores
-
     runner = elsewhere.controller._runner("m")  # pyright: ignore[reportPrivateUsage]
     folder = elsewhere.directory / "state/models/m/machines/0/storage"
     assert stores.binds(runner.model, 0) == [
@@ -287,3 +288,54 @@ def test_a_hook_that_adds_storage_where_another_unit_has_some_is_refused_as_a_wh
     with pytest.raises(CommitError, match=r'adding "spare" storage to crate/0: .* "/srv/spare" of spare/'):
         transaction.commit(context)
     assert model.unit("crate/0")["state"] == "{}"
+
+
+def test_the_model_goes_on_while_a_booting_machine_is_waited_for_to_unmount_storage(
+    elsewhere: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.deploy("hoarder", "box")
+    elsewhere.deploy("provider", "db", to=["0"])
+    booting = True
+    unmounted: list[tuple[str, str]] = []
+
+    def unbind(name: str, target: str) -> None:
+        nonlocal booting
+        if booting:
+            assert answers(elsewhere)
+            booting = False
+        unmounted.append((name, target))
+
+    monkeypatch.setattr(elsewhere.machines, "unbind", unbind)
+    elsewhere.controller.remove_unit("m", "box/0", force=True)
+    assert list(elsewhere.units()) == ["db/0"]
+    assert set(unmounted) == {("m-0", "/srv/data"), ("m-0", "/srv/logs/logs/1")}
+    assert {one["status"]["current"] for one in storage(elsewhere).values()} == {"detached"}
+
+
+def test_the_model_goes_on_while_large_storage_is_removed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.deploy("hoarder", "box")
+    world.settle()
+    world.controller.remove_unit("m", "box/0")
+    world.until(lambda: not world.units(), "box/0 being gone")
+    folder = world.directory / "state/models/m/storage/data/0"
+    removed: list[Path] = []
+    rmtree = shutil.rmtree
+
+    def remove(path: Path, ignore_errors: bool = False) -> None:
+        if path == folder:
+            assert answers(world)
+            removed.append(path)
+        rmtree(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(stores.shutil, "rmtree", remove)
+    world.controller.remove_storage("m", ["data/0"])
+    assert removed == [folder]
+    assert not folder.exists()
+
+
+def answers(world: World) -> bool:
+    """Tell whether the model's state can be had by another thread now."""
+    asking = threading.Thread(target=world.status)
+    asking.start()
+    asking.join(5)
+    return not asking.is_alive()
