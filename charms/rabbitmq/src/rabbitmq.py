@@ -14,6 +14,7 @@ from charmlibs import systemd
 
 from iot_charm.files import ensure_directory, ensure_file, remove
 from iot_charm.packages import ensure_packages
+from iot_charm.pending import is_pending, settle
 from iot_charm.services import ensure_running, is_running
 from management import Management, ManagementError, UnauthorizedError
 
@@ -31,6 +32,7 @@ LOG_DIRECTORY = Path("/var/log/rabbitmq")
 _CONFIG = Path("/etc/rabbitmq")
 _DROP_IN = Path("/etc/systemd/system/rabbitmq-server.service.d/iot.conf")
 _EPMD_DROP_IN = Path("/etc/systemd/system/epmd.socket.d/iot.conf")
+_STAMP = _CONFIG / ".iot.followed"
 _START_TIMEOUT_S = 120.0
 
 # The node's name holds its data's directory and must never change, which a host's name might. One node needs no other
@@ -146,16 +148,17 @@ def configure(settings: Settings) -> bool:
     """Write the configuration.
 
     Returns:
-        Whether anything changed, so that a running broker must be restarted to follow.
+        Whether anything is written that a running broker does not follow yet: it must be restarted.
     """
     ensure_directory(_DROP_IN.parent)
     drop_in = ensure_file(_DROP_IN, _SERVICE_DROP_IN)
     if drop_in:
         systemd.daemon_reload()
-    changed = ensure_file(_CONFIG / "rabbitmq-env.conf", _ENVIRONMENT)
-    changed |= ensure_file(_CONFIG / "enabled_plugins", "[rabbitmq_management].\n", owner="rabbitmq")
-    changed |= ensure_file(_CONFIG / "rabbitmq.conf", settings.render(), mode=0o640, group="rabbitmq")
-    return changed or drop_in
+    environment, plugins, main = (_CONFIG / name for name in ("rabbitmq-env.conf", "enabled_plugins", "rabbitmq.conf"))
+    changed = ensure_file(environment, _ENVIRONMENT)
+    changed |= ensure_file(plugins, "[rabbitmq_management].\n", owner="rabbitmq")
+    changed |= ensure_file(main, settings.render(), mode=0o640, group="rabbitmq")
+    return changed or drop_in or is_pending(_STAMP, _DROP_IN, environment, plugins, main)
 
 
 def ensure_certificate(certificate: str, key: str, ca: str) -> bool:
@@ -198,9 +201,11 @@ def start(*, restart: bool) -> bool:
         RabbitmqError: it does not start.
     """
     try:
-        return ensure_running(SERVICE, restart=restart)
+        started = ensure_running(SERVICE, restart=restart)
     except systemd.SystemdError as error:
         raise RabbitmqError(f"RabbitMQ does not start, see {LOG_DIRECTORY}: {error}") from error
+    settle(_STAMP)
+    return started
 
 
 def stop() -> None:
