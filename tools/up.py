@@ -12,9 +12,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,22 +89,11 @@ def stream(name: str, command: Sequence[str | Path]) -> None:
 
 
 def together(*jobs: Callable[[], None]) -> None:
-    """Run jobs at the same time; raise the first error once all have ended."""
-    errors: list[BaseException] = []
-
-    def guarded(job: Callable[[], None]) -> None:
-        try:
-            job()
-        except UpError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    """Run jobs at the same time; raise an error of theirs, whatever it is, once all have ended."""
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(job) for job in jobs]
+    for job in running:
+        job.result()
 
 
 def build() -> None:

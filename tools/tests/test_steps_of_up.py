@@ -1,6 +1,7 @@
 """`make up` runs the steps through tabletop's command line."""
 
 import json
+import time
 from pathlib import Path
 
 import chain
@@ -42,3 +43,18 @@ def test_no_answer_is_told(tabletop: Path):
     tabletop.with_name("tabletop.answer").write_text("")
     with pytest.raises(up.UpError, match="gave no answer"):
         up.run_shown(chain.generate(count=10))
+
+
+def test_whatever_a_job_raises_is_raised_once_all_have_ended():
+    ended: list[str] = []
+
+    def fail():
+        raise FileNotFoundError("no program")
+
+    def end_late():
+        time.sleep(0.1)
+        ended.append("late")
+
+    with pytest.raises(FileNotFoundError, match="no program"):
+        up.together(fail, end_late)
+    assert ended == ["late"]
