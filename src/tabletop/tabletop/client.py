@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tabletop.codehash import code_hash
 from tabletop.errors import TabletopError
 from tabletop.locks import locked
 from tabletop.paths import Paths
+from tabletop.progress import Progress, silent
 from tabletop.socketaddress import address_of
 from tabletop.stopping import stop_daemon, why_unfit
 
@@ -36,8 +36,6 @@ STALE = "stale"
 NOT_FOUND = "not-found"
 """The kind of a refusal because something named isn't there."""
 _POLL_S = 0.05
-
-Progress = Callable[[str], None]
 
 
 class DaemonError(TabletopError):
@@ -107,7 +105,7 @@ class Client:
             except RemoteError as error:
                 if error.kind != STALE:
                     raise
-        self._renew(progress or (lambda _: None))
+        self._renew(progress or silent)
         return self.request(method, progress, **params)
 
     def request(self, method: str, progress: Progress | None = None, **params: Any) -> Any:

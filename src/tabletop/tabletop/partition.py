@@ -72,6 +72,7 @@ class Partition:
         try:
             listed: Mapping[str, Any] = json.loads(run(["nft", "-j", "list", "sets", "bridge"]))
         except (ProgramError, ValueError):
+            # On a kernel without tables for bridges nothing can be cut, and `status` is to be told all the same.
             return []
         found: list[Cut] = []
         for item in listed["nftables"]:

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tabletop.client import Client, Progress, root_needed
+from tabletop.client import Client, root_needed
 from tabletop.errors import TabletopError
 from tabletop.format import note
 from tabletop.paths import Paths
+from tabletop.progress import Progress
 
 CONTROLLER = "tabletop"
 """The name that stands where Juju shows its controller's."""
