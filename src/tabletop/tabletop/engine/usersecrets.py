@@ -47,11 +47,11 @@ def update_secret(
 
     Raises:
         NotFoundError: there is no such secret.
-        TabletopError: there is one of that name, or a key won't do.
+        TabletopError: it is a charm's, there is one of that name, or a key won't do.
     """
     _check_keys(content or {})
     with model.store.write():
-        row = _find(model, secret)
+        row = _own(model, secret)
         taken = _by_name(model, name) if name else None
         if taken not in (None, row["id"]):
             raise TabletopError(f'secret with name "{name}" already exists')
@@ -67,9 +67,14 @@ def update_secret(
 
 
 def remove_secret(model: Model, secret: str, revision: int | None = None) -> None:
-    """Remove a secret or one of its revisions."""
+    """Remove a secret or one of its revisions.
+
+    Raises:
+        NotFoundError: there is no such secret.
+        TabletopError: it is a charm's.
+    """
     with model.store.write():
-        row = _find(model, secret)
+        row = _own(model, secret)
         draft = Draft("model", model.uuid, removed=revision is None)
         if revision is not None:
             draft.removed_revisions.add(revision)
@@ -77,17 +82,27 @@ def remove_secret(model: Model, secret: str, revision: int | None = None) -> Non
 
 
 def grant_secret(model: Model, secret: str, app: str) -> None:
-    """Let an application read a secret."""
+    """Let an application read a secret.
+
+    Raises:
+        NotFoundError: there is no such secret.
+        TabletopError: it is a charm's.
+    """
     with model.store.write():
-        row = _find(model, secret)
+        row = _own(model, secret)
         model.application(app)
         secrets.apply_draft(model, row["id"], Draft("model", model.uuid, grants={app: None}))
 
 
 def revoke_secret(model: Model, secret: str, app: str) -> None:
-    """Take a grant back."""
+    """Take a grant back.
+
+    Raises:
+        NotFoundError: there is no such secret.
+        TabletopError: it is a charm's.
+    """
     with model.store.write():
-        row = _find(model, secret)
+        row = _own(model, secret)
         secrets.apply_draft(model, row["id"], Draft("model", model.uuid, revoked={app}))
 
 
@@ -179,4 +194,12 @@ def _find(model: Model, secret: str) -> Any:
     row = model.store.one("SELECT * FROM secret WHERE id = ? OR (owner_kind = 'model' AND label = ?)", plain, secret)
     if row is None:
         raise NotFoundError(f'secret "{secret}" not found')
+    return row
+
+
+def _own(model: Model, secret: str) -> Any:
+    """Return the row of a secret that an operator may change: what a charm owns is the charm's own affair."""
+    row = _find(model, secret)
+    if row["owner_kind"] != "model":
+        raise TabletopError(f'permission denied: secret "{row["id"]}" is owned by {row["owner_kind"]} {row["owner"]}')
     return row

@@ -202,6 +202,29 @@ def test_an_operator_adds_grants_and_updates_a_secret(related: World) -> None:
     assert controller.secrets("m") == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("update_secret", {"content": {"password": "two"}}),
+        ("update_secret", {"name": "mine"}),
+        ("remove_secret", {}),
+        ("remove_secret", {"revision": 1}),
+        ("grant_secret", {"app": "app"}),
+        ("revoke_secret", {"app": "app"}),
+    ],
+)
+def test_an_operator_sees_a_charm_s_secret_and_changes_nothing_of_it(
+    related: World, method: str, params: dict[str, object]
+) -> None:
+    controller = related.controller
+    uri = add(related, grant="secret-grant --relation 1 $id")
+    before = controller.show_secret("m", uri, reveal=True)
+    assert next(iter(before.values()))["content"] == {"password": "one"}
+    with pytest.raises(TabletopError, match=r'permission denied: secret "[0-9a-v]{20}" is owned by application db'):
+        getattr(controller, method)("m", uri, **params)
+    assert controller.show_secret("m", uri, reveal=True) == before
+
+
 def test_the_database_is_for_root_alone(related: World) -> None:
     add(related)
     directory = related.directory / "state" / "models" / "m"
