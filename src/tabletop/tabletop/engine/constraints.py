@@ -34,11 +34,12 @@ def limits(constraints: Mapping[str, Any]) -> Limits:
     Raises:
         TabletopError: a value makes no sense.
     """
-    memory = _memory(str(constraints["mem"])) if constraints.get("mem") else None
+    memory = _memory(str(constraints["mem"])) if constraints.get("mem") else 0
     cores = constraints.get("cores")
     if cores and not str(cores).isdecimal():
         raise TabletopError(f'bad "cores" constraint: expected a number, got "{cores}"')
-    return Limits(memory, int(cores) if cores and int(cores) else None)
+    # None of memory would end all that the machine runs.
+    return Limits(memory or None, int(cores or 0) or None)
 
 
 def notices(model: Model, constraints: Mapping[str, Any]) -> list[str]:
@@ -65,8 +66,10 @@ def _memory(text: str) -> int:
         digits, unit = digits[:-1], digits[-1]
     try:
         size = round(float(digits) * _BYTES[unit])
-    except ValueError:
-        raise TabletopError(f'bad "mem" constraint: expected a size such as 512M or 2G, got "{text}"') from None
+    except (ValueError, OverflowError):
+        size = -1
+    if size < 0:
+        raise TabletopError(f'bad "mem" constraint: expected a size such as 512M or 2G, got "{text}"')
     if 0 < size < _LEAST:
         raise TabletopError(f'bad "mem" constraint: a machine needs {_LEAST >> 20}M to come up, got "{text}"')
     return size

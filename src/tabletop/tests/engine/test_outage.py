@@ -175,8 +175,11 @@ def test_what_has_no_effect_is_said_and_nonsense_refused(world: World) -> None:
     for wrong, message in (
         ({"mem": "much"}, "expected a size"),
         ({"mem": "64M"}, "needs 128M"),
+        ({"mem": "-1G"}, "expected a size"),
+        ({"mem": "inf"}, "expected a size"),
         ({"cores": "x"}, "a number"),
     ):
         with pytest.raises(TabletopError, match=message):
             world.deploy("provider", "other", constraints=wrong)
+    assert constraints.limits({"mem": "0", "cores": "0"}) == Limits(None, None)
     assert constraints.show({"mem": "1.5G", "arch": "amd64", "cores": ""}) == "arch=amd64 mem=1536M"
