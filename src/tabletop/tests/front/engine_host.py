@@ -1,13 +1,11 @@
 """A tabletop with the real daemon and engine on machines that are folders of this host, and charms for it."""
 
 import contextlib
-import io
 import stat
-import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,16 @@ import jubilant
 import pytest
 import yaml
 
-from tabletop import cli, client
+from tabletop import client
 from tabletop.client import Client
 
 TESTS = Path(__file__).parent.parent
-sys.path.insert(0, str(TESTS / "engine"))
+sys.path[:0] = [str(TESTS / "engine"), str(TESTS / "front")]
 
 from daemons import OneDaemon, end, paths_in, spawn, variables  # noqa: E402
+from in_process import tabletop  # noqa: E402
 from leftovers import short_directory  # noqa: E402
 
-BINARY = Path(sys.executable).parent / "tabletop"
 _PATIENCE_S = 60.0
 _METADATA = ("name", "summary", "description", "provides", "requires", "peers", "resources", "subordinate", "storage")
 
@@ -54,54 +52,6 @@ def tabletop_on_host() -> Generator[Path]:
         models = yaml.safe_load(tabletop("models", "--format", "yaml").stdout)["models"]
         for model in models:
             assert tabletop("destroy-model", model["short-name"], "--no-prompt").returncode == 0
-
-
-def tabletop(*words: object, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in this process, which takes a tenth of the time that one of its own takes."""
-    argv = [str(word) for word in words]
-    out, err = io.StringIO(), io.StringIO()
-    before = sys.stdin
-    sys.stdin = io.StringIO(stdin or "")
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = cli.main(argv)
-    finally:
-        sys.stdin = before
-    return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
-
-
-class InProcess(jubilant.Juju):
-    """jubilant as it is, but that the command line runs in this process."""
-
-    def __init__(self, *, model: str | None = None, wait_timeout: float = 60.0) -> None:
-        super().__init__(model=model, wait_timeout=wait_timeout, cli_binary=BINARY)
-
-    def wait(
-        self,
-        ready: Callable[[jubilant.Status], bool],
-        *,
-        error: Callable[[jubilant.Status], bool] | None = None,
-        delay: float = 0.05,
-        timeout: float | None = None,
-        successes: int = 3,
-    ) -> jubilant.Status:
-        """Wait as jubilant does, but look more often: here hooks take a fraction of a second."""
-        return super().wait(ready, error=error, delay=delay, timeout=timeout, successes=successes)
-
-    def _cli(
-        self,
-        *args: str,
-        include_model: bool = True,
-        stdin: str | None = None,
-        log: bool = True,
-        timeout: float | None = None,
-    ) -> tuple[str, str]:
-        if include_model and self.model is not None:
-            args = (args[0], "--model", self.model, *args[1:])
-        done = tabletop(*args, stdin=stdin)
-        if done.returncode:
-            raise jubilant.CLIError(done.returncode, ["tabletop", *args], done.stdout, done.stderr)
-        return done.stdout, done.stderr
 
 
 def ops_charm(folder: Path, target: Path, changes: dict[str, Any] | None = None) -> Path:

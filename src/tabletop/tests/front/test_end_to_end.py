@@ -6,6 +6,7 @@ What needs machines (ssh, scp, constraints, addresses) is in tests/functional/ta
 import datetime
 import json
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from engine_host import BINARY, TESTS, InProcess, ops_charm, settled, tabletop, tabletop_on_host
+from engine_host import TESTS, ops_charm, settled, tabletop_on_host
+from in_process import BINARY, InProcess, tabletop
 
 CHARMS = TESTS / "charms"
 # A charm without a library, so that packing its folder needs no downloads.
@@ -184,18 +186,28 @@ def test_operations(juju: jubilant.Juju) -> None:
     assert "juju-exec" in juju.cli("operations", "--actions", "juju-exec", "--format", "yaml")
 
 
-def test_a_task_is_cancelled(empty: jubilant.Juju, place: Path) -> None:
+def test_tasks_are_cancelled(empty: jubilant.Juju, place: Path) -> None:
     empty.deploy(place / "store.charm", resources={"seed": str(place / "seed.txt")})
     empty.wait(settled)
-    with pytest.raises(TimeoutError):
-        empty.exec("sleep 60; true", unit="store/0", wait=0.3)
-    queued = tabletop("run", "-m", empty.model, "store/0", "smoke-test", "--background").stderr
-    task = queued.split("show-task ")[1].split("'")[0]
-    # The exec before it was killed when its time was over, so this one may run at once.
-    answer = tabletop("cancel-task", "-m", empty.model, task, "--format", "json")
-    assert answer.returncode == 0, answer.stderr
-    status = json.loads(empty.cli("show-task", task, "--watch", "--format", "json"))["status"]
-    assert status in ("cancelled", "aborted", "completed")
+    started = place / "started"
+    words = ["exec", "-m", empty.model, "--unit", "store/0", "--", f"touch {started}; sleep 60; true"]
+    with subprocess.Popen([BINARY, *words], stderr=subprocess.PIPE, text=True) as sleeping:
+        while not started.exists():
+            assert sleeping.poll() is None
+            time.sleep(0.05)
+        (running,) = json.loads(empty.cli("operations", "--actions", "juju-exec", "--format", "json"))
+        queued = tabletop("run", "-m", empty.model, "store/0", "smoke-test", "--background").stderr
+        waiting = queued.split("show-task ")[1].split("'")[0]
+        cancelled = json.loads(empty.cli("cancel-task", waiting, running, "--format", "json"))
+        assert cancelled[waiting]["status"] == "cancelled"
+        _, said = sleeping.communicate(timeout=30)
+        assert sleeping.returncode == 1
+        assert "the command did not end on unit store/0" in said
+    ended = {id: json.loads(empty.cli("show-task", id, "--watch", "--format", "json")) for id in (waiting, running)}
+    assert {id: task["status"] for id, task in ended.items()} == {waiting: "cancelled", running: "aborted"}
+    assert "started" not in ended[waiting]["timing"]
+    # The unit goes on.
+    assert empty.run("store/0", "smoke-test").success
     assert tabletop("cancel-task", "-m", empty.model, "999").stderr == 'ERROR task "999" not found\n'
 
 

@@ -1,7 +1,5 @@
 """jubilant, a client written by others, drives the command line: each verb reaches the daemon as it was meant."""
 
-import contextlib
-import io
 import os
 import subprocess
 import sys
@@ -11,8 +9,11 @@ from typing import Any
 import jubilant
 import pytest
 
-from tabletop import cli
 from tabletop.version import host_architecture
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from in_process import BINARY, InProcess
 
 TASK = {
     "id": "7",
@@ -26,27 +27,6 @@ TASK = {
 }
 
 
-class InProcess(jubilant.Juju):
-    """jubilant as it is, but that the command line runs in this process, where its coverage is seen."""
-
-    def _cli(
-        self,
-        *args: str,
-        include_model: bool = True,
-        stdin: str | None = None,
-        log: bool = True,
-        timeout: float | None = None,
-    ) -> tuple[str, str]:
-        if include_model and self.model is not None:
-            args = (args[0], "--model", self.model, *args[1:])
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = cli.main(args)
-        if status:
-            raise jubilant.CLIError(status, ["tabletop", *args], out.getvalue(), err.getvalue())
-        return out.getvalue(), err.getvalue()
-
-
 @pytest.fixture
 def juju(daemon) -> jubilant.Juju:
     return InProcess(model="m")
@@ -54,8 +34,7 @@ def juju(daemon) -> jubilant.Juju:
 
 def test_a_process_of_its_own(daemon, status):
     daemon.answers["status"] = status
-    binary = Path(sys.executable).parent / "tabletop"
-    juju = jubilant.Juju(model="iot", cli_binary=binary)
+    juju = jubilant.Juju(model="iot", cli_binary=BINARY)
     assert juju.status().apps["store"].is_active
     assert daemon.asked("status") == [{"model": "iot"}]
     assert juju.version().tuple >= (3, 6, 0)
