@@ -12,10 +12,11 @@ import pytest
 from jubilant import statustypes, unittypes
 from world import SETTINGS, World
 
-from tabletop.engine import applications, usersecrets
+from tabletop.engine import applications, tasks, usersecrets
 from tabletop.engine.agent import UnitAgent
 from tabletop.engine.command import Change
 from tabletop.engine.controller import Controller
+from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.keeper import MachineKeeper
 from tabletop.engine.model import NotFoundError, keep_file
 from tabletop.errors import TabletopError
@@ -101,6 +102,22 @@ def test_a_command_that_does_not_end_is_told_why(world: World) -> None:
     world.controller.remove_unit("m", "db/0", force=True)
     running.join(20)
     assert told == ["the command did not end on unit db/0: the unit db/0 has been removed"]
+
+
+def test_a_task_that_is_cancelled_just_before_its_program_starts_never_starts_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def environment_late(context: HookContext) -> dict[str, str]:
+        world.controller.cancel_task("m", 1)
+        return environment(context)
+
+    world.behave("any", "action-greet", f"touch {world.directory}/begun")
+    world.deploy("provider", "db")
+    world.settle()
+    monkeypatch.setattr(tasks, "environment", environment_late)
+    task = world.action("db/0", "greet", count=1)
+    assert (task["status"], task["message"]) == ("aborted", "it was cancelled")
+    assert not (world.directory / "begun").exists()
 
 
 def test_waiting_for_a_task_may_time_out(world: World) -> None:
