@@ -113,6 +113,9 @@ class AuthorityCharm(ReconcilingCharm[State]):
     def _on_smoke_test(self, event: ops.ActionEvent) -> None:
         authority, _ = self._authority()
         certificate, _ = authority.issue("smoke-test", 1)
+        if not authority.has_signed(certificate):
+            event.fail(f"what is signed can't be verified: key and certificate in the secret {CA_SECRET} don't match")
+            return
         days = (Certificate.from_string(authority.certificate).expiry_time - datetime.now(UTC)).days
         event.set_results(
             {"result": "passed", "signed": Certificate.from_string(certificate).common_name, "ca-days-left": days}

@@ -11,6 +11,8 @@ from charmlibs.interfaces.tls_certificates import (
     KeyAlgorithm,
     PrivateKey,
 )
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 CA_VALIDITY = timedelta(days=3650)
 
@@ -39,3 +41,12 @@ class Authority:
         key = PrivateKey.generate(key_algorithm=KeyAlgorithm.ECDSA)
         wanted = CertificateRequestAttributes(common_name, add_unique_id_to_subject_name=False)
         return str(self.sign(wanted.generate_csr(key), days)), str(key)
+
+    def has_signed(self, certificate: str) -> bool:
+        """Tell whether a certificate (PEM) is of this authority, by its signature."""
+        given, own = (x509.load_pem_x509_certificate(text.encode()) for text in (certificate, self.certificate))
+        try:
+            given.verify_directly_issued_by(own)
+        except (ValueError, InvalidSignature):
+            return False
+        return True

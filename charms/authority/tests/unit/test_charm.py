@@ -88,6 +88,15 @@ def test_the_smoke_test(context: Context):
     assert context.action_results["ca-days-left"] > 3640
 
 
+def test_the_smoke_test_fails_where_nobody_could_verify_what_is_signed(context: Context):
+    out, _ = signed(context)
+    (secret,) = out.secrets
+    content = {**(secret.latest_content or {}), "private-key": str(PrivateKey.generate())}
+    mixed = dataclasses.replace(secret, tracked_content=content, latest_content=content)
+    with pytest.raises(testing.ActionFailed, match="can't be verified"):
+        context.run(context.on.action("smoke-test"), dataclasses.replace(out, secrets={mixed}))
+
+
 def test_only_the_leader_signs(context: Context):
     relation = asking(request("gateway-0"))
     state = testing.State(relations={relation})
