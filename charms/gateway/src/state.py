@@ -18,7 +18,7 @@ from iot_charm.interfaces.mqtt import MqttNode
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
 from iot_charm.tls import Material, UnitCertificate
 from iot_gateway import words
-from iot_gateway.nodes import NAME, Node
+from iot_gateway.nodes import Node
 from registry import Registry
 
 MQTT, AMQP, CERTIFICATES = "mqtt", "amqp", "certificates"
@@ -95,6 +95,13 @@ class GatewayConfig(CharmConfig):
     def _another_port(cls, value: int, info: ValidationInfo) -> int:
         if value == info.data.get("mqtt_port"):
             raise PydanticCustomError("mqtt_tls_port", "must be another than mqtt_port")
+        return value
+
+    @field_validator("zeromq_router_port")
+    @classmethod
+    def _one_port(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("zeromq") and not (value or info.data.get("zeromq_pull_port")):
+            raise PydanticCustomError("zeromq_router_port", "must be another than 0 where zeromq_pull_port is 0")
         return value
 
     @field_validator("metrics_port")
@@ -177,11 +184,7 @@ class Nodes:
                     continue
                 if request is None:
                     continue
-                if not re.fullmatch(NAME, request.node):
-                    problems.append(
-                        f"{unit.name} can't be called {request.node}: letters, digits, - and _ may be in it"
-                    )
-                elif request.node in mosquitto.RESERVED:
+                if request.node in mosquitto.RESERVED:
                     problems.append(f"{unit.name} can't be called {request.node}: the gateway uses that name")
                 elif request.node in taken:
                     problems.append(

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.interfaces.databag import each_unit, is_related
-from iot_charm.interfaces.mqtt import PASSWORD, USERNAME, MqttGateway
+from iot_charm.interfaces.mqtt import NODE_NAME, PASSWORD, USERNAME, MqttGateway
 from iot_charm.tls import Material, UnitCertificate
 from iot_node import actuators, profiles
 from iot_node import config as node_config
@@ -21,7 +21,7 @@ MQTT, CERTIFICATES = "mqtt", "certificates"
 class NodeConfig(CharmConfig):
     """The charm's options."""
 
-    node_name: str = Field(pattern=rf"^({node_config.NAME.pattern})?$")
+    node_name: str = Field(pattern=f"^({NODE_NAME})?$")
     profile: str
     actuators: str
     interval: float = Field(ge=node_config.MIN_INTERVAL_S, le=node_config.MAX_INTERVAL_S)

@@ -128,6 +128,16 @@ def test_a_bad_option_blocks_and_nothing_is_changed(context: Gateway, machine: M
     assert machine.topic_prefix is None
 
 
+def test_zeromq_needs_a_port(context: Gateway, machine: Machine):
+    ports = {"zeromq_pull_port": 0, "zeromq_router_port": 0}
+    out = context.run(context.on.config_changed(), state(amqp(), config={"zeromq": True, **ports}))
+    assert isinstance(out.unit_status, BlockedStatus)
+    assert out.unit_status.message.startswith("zeromq_router_port=0: ")
+    assert machine.topic_prefix is None
+    context.run(context.on.config_changed(), state(amqp(), config=ports))
+    assert machine.relay_settings is not None
+
+
 def test_options_reach_the_relay(context: Gateway, machine: Machine):
     config = {"outbox_max_bytes": "2MiB", "gateway_id": "gw", "topic_prefix": "a/b", "batch_size": 7, "batch_age": 70}
     context.run(context.on.config_changed(), state(amqp(), config=config))
@@ -226,6 +236,15 @@ def test_a_node_cannot_take_a_name_of_the_gateway(context: Gateway, machine: Mac
     relation = mqtt(u0=name)
     out = context.run(context.on.relation_changed(relation, remote_unit=0), state(amqp(), relation))
     assert out.unit_status == BlockedStatus(f"sensor-node/0 can't be called {name}: the gateway uses that name")
+    assert published(out, relation)["credentials"] == {}
+
+
+@pytest.mark.parametrize("name", ["a.b", "a/b", "#"])
+def test_a_node_whose_name_is_no_word_of_a_routing_key_is_not_let_in(context: Gateway, machine: Machine, name: str):
+    relation = mqtt(u0=name)
+    out = context.run(context.on.relation_changed(relation, remote_unit=0), state(amqp(), relation))
+    assert isinstance(out.unit_status, BlockedStatus)
+    assert f"sensor-node/0 published node={name!r}" in out.unit_status.message
     assert published(out, relation)["credentials"] == {}
 
 

@@ -93,6 +93,7 @@ def test_under_a_new_name_it_waits_for_the_new_identity(machine, context: Contex
     ("option", "value"),
     [
         ("node_name", "a/b"),
+        ("node_name", "a.b"),
         ("profile", "toaster"),
         ("profile", "host,host"),
         ("profile", ""),

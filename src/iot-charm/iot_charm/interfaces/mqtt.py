@@ -15,12 +15,14 @@ from iot_charm.interfaces.databag import Databag
 
 USERNAME, PASSWORD = "username", "password"
 """The keys of the secret that holds a node's credentials."""
+NODE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""A node's name is a level of a topic and a word of a routing key: neither ``/`` nor ``.`` is in it."""
 
 
 class MqttNode(Databag):
     """Published by a requirer's unit: who wants to speak."""
 
-    node: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    node: str = Field(pattern=f"^{NODE_NAME}$")
     """The node's name: its MQTT user name, the level under the topic prefix, and the base of its SenML names."""
 
 
