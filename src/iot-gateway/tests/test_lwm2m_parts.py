@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+from decimal import Decimal
 
 import cbor2
 import orjson
@@ -160,6 +161,9 @@ def test_a_unit_that_was_told_before_holds():
     assert (record.value, record.unit) == (301.5, "K")
 
 
+TEMPERATURE = {"node/temperature/0": (21.5, None, None, "Cel")}
+
+
 @pytest.mark.parametrize(
     ("content_format", "payload", "base", "expected"),
     [
@@ -167,6 +171,8 @@ def test_a_unit_that_was_told_before_holds():
         (None, b"1", (3342, 1, 5500), {"node/switch/1": (None, None, True, "")}),
         (60, cbor2.dumps(55), (3311, 0, 5851), {"node/light/0/dimmer": (55.0, None, None, "%")}),
         (112, cbor2.dumps([{0: "/3342/0/5500", 4: False}]), (3342, 0), {"node/switch/0": (None, None, False, "")}),
+        (112, cbor2.dumps([{0: "/3303/0/5700", 2: Decimal("21.5")}]), (3303, 0), TEMPERATURE),
+        (60, cbor2.dumps(Decimal("21.5")), (3303, 0, 5700), TEMPERATURE),
         (110, b'[{"n":"/3308/2/5900","v":19.5}]', (3308, 2), {"node/set-point/2": (19.5, None, None, "")}),
         (1542, bytes.fromhex("e4164441ac0000"), (3303, 0), {"node/temperature/0": (21.5, None, None, "Cel")}),
         (
@@ -195,7 +201,10 @@ def test_formats(content_format: int | None, payload: bytes, base: Path, expecte
         (110, b"{}", (), "no array"),
         (110, b"{", (), "not JSON"),
         (110, b'[{"n":"/3303/0/5701","vs":"Cel"}]', (3303, 0), "no value"),
-        (112, cbor2.dumps(7), (), "no array"),
+        (112, cbor2.dumps(7), (), "no CBOR array"),
+        (112, cbor2.dumps([{0: "/3303/0/5700", 2: 1}]) + b"\0", (), "1 bytes behind"),
+        (112, cbor2.dumps([{0: "/3303/0/5700", 2: 1, "v": 2}]), (), "v is there twice"),
+        (60, cbor2.dumps(1) + b"\0", (3303, 0, 5700), "1 bytes behind"),
         (11542, b"\xc1\x00\x01", (), "of no instance"),
         (50, b"{}", (), "content format 50"),
     ],

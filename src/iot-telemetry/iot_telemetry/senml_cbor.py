@@ -45,17 +45,36 @@ def decode(payload: bytes, now: float) -> list[SenmlRecord]:
     Raises:
         MalformedPayloadError: it is no valid pack.
     """
-    stream = BytesIO(payload)
-    try:
-        pack: Any = cbor2.CBORDecoder(stream).decode()
-    except (cbor2.CBORDecodeError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
-        raise MalformedPayloadError(f"not CBOR: {error}") from error
-    if stream.tell() != len(payload):
-        raise MalformedPayloadError(f"{len(payload) - stream.tell()} bytes behind the pack")
+    return senml.resolve(read_pack(payload), now)
+
+
+def read_pack(payload: bytes) -> list[dict[str, Any]]:
+    """Read a pack's records, each with the labels of JSON, not resolved.
+
+    Raises:
+        MalformedPayloadError: it is no array of maps.
+    """
+    pack = read_item(payload)
     if not isinstance(pack, list):
         raise MalformedPayloadError("not a SenML pack: no CBOR array")
     records: list[Any] = pack  # pyright: ignore[reportUnknownVariableType]
-    return senml.resolve([_named(index, record) for index, record in enumerate(records)], now)
+    return [_named(index, record) for index, record in enumerate(records)]
+
+
+def read_item(payload: bytes) -> Any:
+    """Read one item of CBOR, whatever it is.
+
+    Raises:
+        MalformedPayloadError: it is none, or something is behind it.
+    """
+    stream = BytesIO(payload)
+    try:
+        item: Any = cbor2.CBORDecoder(stream).decode()
+    except (cbor2.CBORDecodeError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise MalformedPayloadError(f"not CBOR: {error}") from error
+    if stream.tell() != len(payload):
+        raise MalformedPayloadError(f"{len(payload) - stream.tell()} bytes behind the CBOR item")
+    return item
 
 
 def _named(index: int, record: Any) -> dict[str, Any]:
@@ -68,9 +87,13 @@ def _named(index: int, record: Any) -> dict[str, Any]:
         if name in named:
             raise MalformedPayloadError(f"record {index}: {name} is there twice")
         if name:
-            # Section 6: a number may be a decimal fraction (tag 4).
-            named[name] = float(content) if content.__class__ is Decimal else content  # pyright: ignore
+            named[name] = as_number(content)
     return named
+
+
+def as_number(content: Any) -> Any:
+    """Return a decimal fraction (tag 4), which a number may be (section 6), as a float; anything else as it is."""
+    return float(content) if content.__class__ is Decimal else content
 
 
 def encode(records: Iterable[SenmlRecord]) -> bytes:

@@ -44,7 +44,7 @@ def test_a_pack_in_half_precision_and_of_indefinite_length():
         (cbor2.dumps({0: "a"}), "no CBOR array"),
         (cbor2.dumps([1]), "record 0: not a CBOR map"),
         (cbor2.dumps([]), "empty"),
-        (cbor2.dumps([{0: "a/t", 2: 1}]) + b"\x00", "1 bytes behind the pack"),
+        (cbor2.dumps([{0: "a/t", 2: 1}]) + b"\x00", "1 bytes behind the CBOR item"),
         (cbor2.dumps([{0: "a/t", "n": "a/u", 2: 1}]), "n is there twice"),
         (cbor2.dumps([{0: "a/t", 2: "1"}]), "v is not a number"),
         (cbor2.dumps([{0: "a/t", 2: float("nan")}]), "v is out of range"),

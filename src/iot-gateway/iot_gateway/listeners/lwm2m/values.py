@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-import cbor2
 import orjson
 
 from iot_gateway.listeners.lwm2m import objects, tlv
@@ -44,13 +43,13 @@ def read(content_format: int | None, payload: bytes, base: Path, now: float) -> 
         case 110:
             return _senml(_json(payload), now)
         case 112:
-            return _senml(_cbor_pack(payload), now)
+            return _senml(senml_cbor.read_pack(payload), now)
         case 11542 | 1542:
             return _tlv(tlv.decode(payload), base, now)
         case 0 | None if len(base) == 3:
             return [Value(base, _parse(base, _text(payload)), now)]
         case 60 if len(base) == 3:
-            return [Value(base, _scalar(_cbor(payload)), now)]
+            return [Value(base, _scalar(senml_cbor.read_item(payload)), now)]
         case _:
             raise MalformedPayloadError(f"content format {content_format}, which LwM2M does not use here")
 
@@ -60,28 +59,6 @@ def _json(payload: bytes) -> Any:
         return orjson.loads(payload)
     except orjson.JSONDecodeError as error:
         raise MalformedPayloadError(f"not JSON: {error}") from error
-
-
-def _cbor(payload: bytes) -> Any:
-    try:
-        return cbor2.loads(payload)
-    except (cbor2.CBORDecodeError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
-        raise MalformedPayloadError(f"not CBOR: {error}") from error
-
-
-def _cbor_pack(payload: bytes) -> Any:
-    pack = _cbor(payload)
-    if not isinstance(pack, list):
-        return pack
-    records: list[Any] = pack  # pyright: ignore[reportUnknownVariableType]
-    return [_labelled(record) for record in records]
-
-
-def _labelled(record: Any) -> Any:
-    if not isinstance(record, dict):
-        return record
-    fields: dict[Any, Any] = record  # pyright: ignore[reportUnknownVariableType]
-    return {senml_cbor.LABELS.get(label, str(label)): content for label, content in fields.items()}
 
 
 def _senml(pack: Any, now: float) -> list[Value]:
@@ -168,7 +145,8 @@ def _parse(path: Path, text: str) -> Scalar:
         raise MalformedPayloadError(f"{text[:32]!r} is no number") from error
 
 
-def _scalar(value: Any) -> Scalar:
+def _scalar(item: Any) -> Scalar:
+    value = senml_cbor.as_number(item)
     if isinstance(value, bool | int | float | str):
         return value
     raise MalformedPayloadError("a CBOR value that no reading can hold")
