@@ -71,7 +71,7 @@ CREATE TABLE unit (
     since REAL NOT NULL,
     agent_since REAL NOT NULL,
     local TEXT NOT NULL DEFAULT '{}',       -- lifecycle.Local
-    op TEXT,                                -- agent.Operation: the hook that runs or has failed
+    op TEXT,                                -- operation.Operation: the hook that runs or has failed
     charm TEXT NOT NULL DEFAULT '',         -- SHA-256 of the charm laid out for the unit
     state TEXT NOT NULL DEFAULT '{}',       -- of state-set
     update_status REAL NOT NULL DEFAULT 0,  -- when the last one ran
