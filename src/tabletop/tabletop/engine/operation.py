@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tabletop.engine import lifecycle, secretevents, snapshot, storage, subordinates
@@ -41,7 +41,7 @@ class Decision:
     event: Event | None = None
     task: int | None = None
     attempts: int = 0
-    until: float | None = field(default=None)
+    until: float | None = None
 
 
 def decide(model: Model, unit: Any) -> Decision:

@@ -1,6 +1,7 @@
 """Secrets: what they hold, who may read which revision, who may change them. Contents never reach a log."""
 
 import json
+import re
 import secrets as entropy
 import time
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from tabletop.engine.model import Model
 from tabletop.engine.rotation import next_rotation
 from tabletop.errors import TabletopError
 
+KEY = re.compile(r"[a-z](?:-?[a-z0-9]){2,}\Z")
+"""Juju's rule for the keys of a secret's content, of secret-add as of add-secret."""
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -115,6 +118,11 @@ def grants(model: Model, secret_id: str, draft: Draft) -> dict[str, int | None]:
     rows = model.store.all("SELECT subject, relation FROM secret_grant WHERE secret = ?", secret_id)
     found = {row["subject"]: row["relation"] for row in rows} | draft.grants
     return {subject: relation for subject, relation in found.items() if subject not in draft.revoked}
+
+
+def reader_tag(subject: str) -> str:
+    """Return Juju's tag of who a secret is granted to: a unit or an application."""
+    return f"unit-{subject.replace('/', '-')}" if "/" in subject else f"application-{subject}"
 
 
 def expiry(model: Model, secret_id: str, revision: int) -> float | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,6 @@ from tabletop.engine.durations import rfc3339
 from tabletop.engine.model import Model, NotFoundError
 from tabletop.engine.secrets import Draft
 from tabletop.errors import TabletopError
-
-_KEY = re.compile(r"[a-z](?:-?[a-z0-9]){2,}\Z")
-"""Juju's rule, of secret-add as of add-secret."""
 
 
 def add_secret(model: Model, name: str, content: Mapping[str, str], info: str | None = None) -> str:
@@ -167,9 +163,7 @@ def _describe(model: Model, row: Any) -> dict[str, Any]:
 def _access(model: Model, grants: Sequence[Any]) -> list[dict[str, str]]:
     return [
         {
-            "target": f"unit-{one['subject'].replace('/', '-')}"
-            if "/" in one["subject"]
-            else f"application-{one['subject']}",
+            "target": secrets.reader_tag(one["subject"]),
             "scope": f"model-{model.uuid}" if one["relation"] is None else f"relation-{one['relation']}",
             "role": "view",
         }
@@ -179,7 +173,7 @@ def _access(model: Model, grants: Sequence[Any]) -> list[dict[str, str]]:
 
 def _check_keys(content: Mapping[str, str]) -> None:
     for key in content:
-        if not _KEY.match(key):
+        if not secrets.KEY.match(key):
             raise TabletopError(
                 f'key "{key}" not valid: use 3 or more lower-case letters, digits and single hyphens, a letter first'
             )

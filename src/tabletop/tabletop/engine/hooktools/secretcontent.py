@@ -11,10 +11,9 @@ from tabletop.engine.durations import parse_duration
 from tabletop.engine.hooks import ToolError
 from tabletop.engine.hooktools.call import Call
 from tabletop.engine.rotation import ROTATIONS
-from tabletop.engine.secrets import Draft
+from tabletop.engine.secrets import KEY, Draft
 from tabletop.errors import TabletopError
 
-_KEY = re.compile(r"[a-z](?:-?[a-z0-9]){2,}\Z")
 _ID = re.compile(r"[0-9a-v]{20}\Z")
 _LONGEST = 2**63 / 1e9
 """The seconds that don't fit into a duration of Go any more."""
@@ -48,7 +47,7 @@ def content(call: Call, arguments: Sequence[str]) -> dict[str, str]:
         name, _, form = key.partition("#")
         if form not in ("", "base64", "file"):
             name = key
-        if not _KEY.match(name):
+        if not KEY.match(name):
             raise ToolError(f'key "{name}" not valid', 2)
         found[name] = call.file(value) if form == "file" else _decode(value) if form else value
     return found

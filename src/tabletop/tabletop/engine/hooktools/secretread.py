@@ -54,14 +54,10 @@ def _describe(context: HookContext, key: str, row: Any, draft: Draft) -> dict[st
         if value:
             info[name] = rfc3339(value) if isinstance(value, float) else value
     access = [
-        {"target": _tag(subject), "scope": _scope(context, relation), "role": "view"}
+        {"target": secrets.reader_tag(subject), "scope": _scope(context, relation), "role": "view"}
         for subject, relation in secrets.grants(context.model, key, draft).items()
     ]
     return {**info, "access": access} if access else info
-
-
-def _tag(subject: str) -> str:
-    return f"unit-{subject.replace('/', '-')}" if "/" in subject else f"application-{subject}"
 
 
 def _scope(context: HookContext, relation: int | None) -> str:
