@@ -22,9 +22,9 @@ class Lint(Command):
     notes = """\
 A bundle is checked against the metadata of its charms: unknown charms, options, endpoints and resources, values of the
 wrong type, interfaces that don't fit, placements on machines that aren't there, constraints that aren't any, machines
-that nothing uses, resources that aren't given. What a build makes needs not be there: a packed charm that is missing is
-read from its folder, if that is among those given. Of a bundle's folder every file of overlays/ is checked, too, each
-laid over the bundle by itself; --overlay lays files over it together.
+that nothing uses, resources and numbers of units that aren't given. What a build makes needs not be there: a packed
+charm that is missing is read from its folder, if that is among those given. Of a bundle's folder every file of
+overlays/ is checked, too, each laid over the bundle by itself; --overlay lays files over it together.
 A charm is checked by itself: keys of charmcraft.yaml that charmcraft doesn't know, options without a type, a default or
 a description, actions and parameters without a description, endpoints without an interface, what it assumes, and that
 it has an icon and a README.

@@ -40,6 +40,7 @@ def lint_bundle(path: Path, overlays: Sequence[Path], charms: Mapping[str, Path]
         findings.warning(where, text)
     _unused_machines(raw, findings)
     _resources_left_out(raw, plan, findings)
+    _units_unsaid(raw, plan, findings)
 
 
 def _unused_machines(raw: RawBundle, findings: Findings) -> None:
@@ -63,3 +64,9 @@ def _resources_left_out(raw: RawBundle, plan: Plan, findings: Findings) -> None:
                 findings.warning(
                     app.where, f"application {app.name!r} is given no resource {name!r}, which its charm can use"
                 )
+
+
+def _units_unsaid(raw: RawBundle, plan: Plan, findings: Findings) -> None:
+    for app in plan.applications:
+        if "num_units" not in raw.applications[app.name].keys and not app.charm.subordinate:
+            findings.warning(app.where, f"application {app.name!r} has no num_units: tabletop gives it one, Juju none")

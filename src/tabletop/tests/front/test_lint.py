@@ -40,9 +40,11 @@ applications:
     resources: {blob: ../build/blob}
     to: [0]
     constraints: mem=2G cores=2
+    num_units: 1
   other:
     charm: ../build/other.charm
     resources: {blob: ../build/blob}
+    num_units: 1
 machines:
   0:
 relations:
@@ -102,13 +104,13 @@ def test_neither_root_nor_daemon(run, tree, monkeypatch):
         ("to: [0]", "to: [1]", "7: bad placement '1': machine 1 isn't among the bundle's machines"),
         ("cores=2", "cores=two", "8: bad constraint 'cores=two': expected a number"),
         ("cores=2", "speed=2", "8: bad constraint 'speed=2': expected KEY=VALUE, KEY one of"),
-        ("other:want", "other:wish", "15: 'other' has no endpoint 'wish'"),
+        ("other:want", "other:wish", "17: 'other' has no endpoint 'wish'"),
         (
             "good:data, other:want",
             "good:other, other:data",
-            "15: good:other speaks interface 'y', other:data speaks 'x'",
+            "17: good:other speaks interface 'y', other:data speaks 'x'",
         ),
-        ("good:data, other:want", "good:data, other:data", "15: good:data and other:data are both providers of 'x'"),
+        ("good:data, other:want", "good:data, other:data", "17: good:data and other:data are both providers of 'x'"),
         ("name: both", "label: both", "1: unknown key 'label'"),
         ("    to: [0]", "    too: [0]", "7: unknown key 'too'"),
         ("name: both", "name: [", "3: expected ',' or ']'"),
@@ -127,12 +129,17 @@ def test_mistakes_of_a_bundle(run, tree, old, new, found):
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
-        ("to: [0]", "to: [new]", "13: warning: machine 0 is used by no application's 'to'"),
+        ("to: [0]", "to: [new]", "15: warning: machine 0 is used by no application's 'to'"),
         ("to: [0]", "to: [lxd:0]", "7: warning: lxd:0: the unit gets a machine of its own"),
         (
             "    resources: {blob: ../build/blob}\n    to",
             "    to",
             "3: warning: application 'good' is given no resource 'blob'",
+        ),
+        (
+            "cores=2\n    num_units: 1",
+            "cores=2",
+            "3: warning: application 'good' has no num_units: tabletop gives it one",
         ),
     ],
 )
