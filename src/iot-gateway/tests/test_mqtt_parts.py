@@ -225,8 +225,8 @@ def test_a_ledger_that_can_not_be_made(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         Ledger(tmp_path / "file" / "ledger").open()
-    (tmp_path / "ledger.draft").mkdir()
-    with pytest.raises(OSError, match="draft"):
+    (tmp_path / "ledger.new").mkdir()
+    with pytest.raises(OSError, match=r"ledger\.new"):
         Ledger(tmp_path / "ledger").open()
 
 

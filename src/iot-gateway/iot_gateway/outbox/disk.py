@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 
 from iot_gateway import interfaces
 from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
+from iot_gateway.files import write_all
 from iot_gateway.interfaces import END, Confirmed, Frame, Position, Stored
 from iot_gateway.outbox import frames as layout
 from iot_gateway.outbox.checkpoint import Checkpoint
@@ -217,9 +218,7 @@ class DiskOutbox(interfaces.Outbox):
         try:
             if self._write_descriptor < 0:
                 self._begin_segment()
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._write_descriptor, view) :]
+            write_all(self._write_descriptor, data)
             os.fdatasync(self._write_descriptor)
         except OSError:
             # What may be half there must not stay. After a failed fdatasync the pages are gone from the cache and

@@ -11,7 +11,6 @@ node is asked by an Echo option to prove that its request is fresh (appendix B.1
 
 import hashlib
 import logging
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import orjson
 from aiocoap import oscore
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
+from iot_gateway.files import replace_file, sync_directory
 from iot_gateway.nodes import Node, Nodes
 
 logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ class Contexts:
             self._windows = orjson.loads(self._windows_file.read_bytes())
             # They are true until the first request is taken.
             self._windows_file.unlink()
-            _sync(self._directory)
+            sync_directory(self._directory)
 
     def close(self) -> None:
         """Write down the replay windows: no node has to prove then that its next request is fresh."""
@@ -282,23 +282,3 @@ def _byte_string(value: bytes) -> bytes:
 
 def _nothing() -> None:
     pass
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a power cut leaves the former one or this one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,12 +14,13 @@ from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
 from aiocoap.transports.oscore import OSCOREAddress
 
+from iot_gateway.files import replace_file
 from iot_gateway.interfaces import Core
 from iot_gateway.listeners.coap import wire
 from iot_gateway.listeners.coap.address import Address
 from iot_gateway.listeners.coap.endpoint import Endpoint
 from iot_gateway.listeners.coap.options import Lwm2mOptions
-from iot_gateway.listeners.coap.security import Contexts, replace_file
+from iot_gateway.listeners.coap.security import Contexts
 from iot_gateway.listeners.coap.site import Peer, Waiting, content_format, message, queries
 from iot_gateway.listeners.coap.storing import Storing
 from iot_gateway.listeners.coap.telemetry import PROTOCOL, RefusedError

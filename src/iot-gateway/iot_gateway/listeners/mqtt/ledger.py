@@ -16,6 +16,8 @@ from pathlib import Path
 
 import orjson
 
+from iot_gateway.files import replace_file, write_all
+
 logger = logging.getLogger(__name__)
 
 MAX_CLIENTS = 20_000
@@ -46,7 +48,6 @@ class Ledger:
         Raises:
             OSError: it can't be opened.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._read()
         self._rewrite(self._snapshot())
 
@@ -77,20 +78,8 @@ class Ledger:
         return b"".join(_line(client, sorted(held), True) for client, held in self._clients.items())
 
     def _rewrite(self, content: bytes) -> None:
-        draft = self._path.with_suffix(".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        try:
-            _write(descriptor, content)
-            os.fsync(descriptor)
-            draft.replace(self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError:
-            os.close(descriptor)
-            raise
+        replace_file(self._path, content)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = descriptor
@@ -157,7 +146,7 @@ class Ledger:
         if snapshot is not None:
             self._rewrite(snapshot)
             return
-        _write(self._descriptor, data)
+        write_all(self._descriptor, data)
         os.fdatasync(self._descriptor)
         self._size += len(data)
 
@@ -171,9 +160,3 @@ class Ledger:
 
 def _line(client: str, identifiers: Iterable[int] | None, use: bool) -> bytes:
     return orjson.dumps([client, identifiers if identifiers is None else list(identifiers), use]) + b"\n"
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
