@@ -25,9 +25,10 @@ def add(model: Model, unit: Any, name: str, size: int | None = None) -> str:
         TabletopError: its location is taken on the unit's machine.
     """
     storage_id = f"{name}/{model.store.next_number('next_storage')}"
-    declared = model.charm_of(unit["application"]).storage[name]
+    charm = model.charm_of(unit["application"])
+    declared = charm.storage[name]
     if size is None:
-        size = storagespec.parse_size(declared.minimum_size) if declared.minimum_size else 1024
+        size = storagespec.size_of(charm, declared, None)
     location = location_of(model, unit, name, storage_id)
     _directory(model, unit["machine"], storage_id).mkdir(parents=True, exist_ok=True)
     model.store.execute(
@@ -47,7 +48,7 @@ def add_more(model: Model, unit: str, name: str, text: str) -> list[str]:
     """Give a unit more storage, as an operator asks for it with `name=text`; return the new ids.
 
     Raises:
-        TabletopError: there is no such unit or storage, or it would be too many.
+        TabletopError: there is no such unit or storage, it would be too many, or less than the charm needs.
     """
     with model.store.write():
         row = _living(model, unit)
@@ -58,6 +59,7 @@ def add_more(model: Model, unit: str, name: str, text: str) -> list[str]:
         storagespec.check_kind(charm, charm.storage[name])
         count = 1 if count is None else count
         storagespec.check_maximum(charm, charm.storage[name], count + len(_of_name(model, row["name"], name)))
+        size = storagespec.size_of(charm, charm.storage[name], size)
         return [add(model, row, name, size) for _ in range(count)]
 
 

@@ -84,10 +84,24 @@ def _wanted(charm: CharmFile, declared: Storage, size: int | None, count: int | 
     if count < declared.minimum:
         raise TabletopError(f"{store}: {declared.minimum} instances required, {count} specified")
     check_maximum(charm, declared, count)
+    return Wanted(size_of(charm, declared, size), count)
+
+
+def size_of(charm: CharmFile, declared: Storage, size: int | None) -> int:
+    """Return the size in MiB of a piece of storage for which one is asked for, or None.
+
+    Raises:
+        TabletopError: it is less than the charm needs.
+    """
     least = parse_size(declared.minimum_size) if declared.minimum_size else 0
-    if size is not None and size < least:
-        raise TabletopError(f"{store}: minimum storage size is {show_size(least)}, {show_size(size)} specified")
-    return Wanted(max(_DEFAULT_SIZE, least) if size is None else size, count)
+    if size is None:
+        return max(_DEFAULT_SIZE, least)
+    if size < least:
+        raise TabletopError(
+            f'charm "{charm.name}" store "{declared.name}": minimum storage size is {show_size(least)},'
+            f" {show_size(size)} specified"
+        )
+    return size
 
 
 def check_maximum(charm: CharmFile, declared: Storage, count: int) -> None:

@@ -162,10 +162,15 @@ def test_an_operator_adds_detaches_and_removes(world: World) -> None:
         world.controller.detach_storage("m", ["logs/1"])
     with pytest.raises(TabletopError, match="logs/1 is attached to box/0; detach it, or give --force"):
         world.controller.remove_storage("m", ["logs/1"])
+    with pytest.raises(TabletopError, match='store "logs": minimum storage size is 256 MiB, 128 MiB specified'):
+        world.controller.add_storage("m", "box/0", {"logs": "128M"})
     with pytest.raises(TabletopError, match="storage logs/2 is not attached"):
         world.controller.detach_storage("m", ["logs/2"])
     world.controller.remove_storage("m", ["logs/2"])
     assert "logs/2" not in storage(world)
+    world.controller.add_storage("m", "box/0", {"logs": ""})
+    found = world.controller.storage("m")["filesystems"]
+    assert found["3"]["size"] == found["1"]["size"] == 1024, "without a size, whenever it is added"
     with pytest.raises(TabletopError, match='storage "logs/2" not found'):
         world.controller.remove_storage("m", ["logs/2"])
 
