@@ -119,9 +119,10 @@ class CharmFile:
 
 def _extract_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, dest: Path) -> None:
     relative = PurePosixPath(info.filename)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise CharmError(f"{archive.filename}: path {info.filename!r} leads out of the charm")
     target = dest / relative
+    # By itself, or by a link that came before it.
+    if relative.is_absolute() or ".." in relative.parts or not target.resolve().is_relative_to(dest.resolve()):
+        raise CharmError(f"{archive.filename}: path {info.filename!r} leads out of the charm")
     mode = info.external_attr >> 16
     if info.is_dir():
         target.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """What a charm says about itself is read; what is malformed is named with its file, line and key."""
 
 import stat
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -185,6 +186,22 @@ def test_extract_stays_in_its_folder(tmp_path, name):
         archive.writestr("metadata.yaml", "name: x")
         archive.writestr(zipfile.ZipInfo(name), "evil")
     with pytest.raises(CharmError, match="leads out of the charm"):
+        CharmFile.open(tmp_path / "x.charm").extract(tmp_path / "out")
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "to", "name"), [("a", "..", "a/evil"), ("a/b", "/", "a/b/tmp"), ("a", "../evil", "a")]
+)
+def test_extract_follows_no_link_out_of_its_folder(tmp_path, link, to, name):
+    with zipfile.ZipFile(tmp_path / "x.charm", "w") as archive:
+        archive.writestr("metadata.yaml", "name: x")
+        info = zipfile.ZipInfo(link)
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, to)
+        with warnings.catch_warnings(action="ignore"):
+            archive.writestr(name, "evil")
+    with pytest.raises(CharmError, match=f"path '{name}' leads out of the charm"):
         CharmFile.open(tmp_path / "x.charm").extract(tmp_path / "out")
     assert not (tmp_path / "evil").exists()
 
