@@ -77,6 +77,19 @@ def test_what_is_confirmed_is_gone_also_after_a_kill(outbox: DiskOutbox, tmp_pat
     copy.close()
 
 
+def test_bytes_are_those_that_are_not_confirmed_wherever_they_lie(outbox: DiskOutbox):
+    ends = [outbox.head]
+    for line in ("a", "b" * 1000, "c" * 100):
+        append(outbox, frame(line))
+        ends.append(outbox.tail)
+    whole = outbox.status()["bytes"]
+    assert whole == ends[3].offset - len(MAGIC)
+    asyncio.run(outbox.confirm([Confirmed(ends[1], ends[2], 1)]))
+    assert outbox.status()["bytes"] == whole - (ends[2].offset - ends[1].offset)
+    asyncio.run(outbox.confirm([Confirmed(ends[0], ends[1], 1), Confirmed(ends[2], ends[3], 1)]))
+    assert outbox.status()["bytes"] == 0
+
+
 def test_a_torn_end_is_cut_off_wherever_it_tears(outbox: DiskOutbox, tmp_path: Path):
     append(outbox, frame("first"))
     append(outbox, frame("second"))

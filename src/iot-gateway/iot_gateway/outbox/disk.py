@@ -306,6 +306,15 @@ class DiskOutbox(interfaces.Outbox):
             offset += header.size
         return count
 
+    def _bytes(self) -> int:
+        """Count the bytes that are not confirmed; a frame that is confirmed in part counts as a whole."""
+        return sum(
+            max(0, (b.offset if b.segment == segment else size) - (a.offset if a.segment == segment else _START))
+            for a, b in self._progress.gaps
+            for segment, size in self._sizes.items()
+            if a.segment <= segment <= b.segment
+        )
+
     def _open(self, segment: int) -> int:
         if self._reader is None or self._reader[0] != segment:
             self._close_reader()
@@ -416,12 +425,10 @@ class DiskOutbox(interfaces.Outbox):
         head = self._unconfirmed(self.head)
         if head < self.tail:
             oldest = layout.header(self._open(head.segment), head.offset)
-        confirmed_bytes = self.head.offset - _START if self.head.segment in self._sizes else 0
-        unconfirmed_bytes = self._used - _START * len(self._sizes) - confirmed_bytes
         disk = os.fstatvfs(self._directory_descriptor)
         return {
             "entries": self._entries,
-            "bytes": max(0, unconfirmed_bytes),
+            "bytes": self._bytes(),
             "max_bytes": self._options.max_bytes,
             "used_bytes": self._used,
             "free_bytes": disk.f_bavail * disk.f_frsize,
