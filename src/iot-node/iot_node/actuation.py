@@ -87,7 +87,7 @@ class Actuation:
         """
         try:
             identifier, target, value, expires = _read(payload)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             logger.warning("a command makes no sense: %s", error)
             return
         if self._log.knows(identifier):

@@ -135,6 +135,8 @@ def test_what_is_refused(start: Callable[..., Node], command: tuple[Any, ...], r
         b'{"id": "a", "target": 1, "expires": 1}',
         b'{"id": "a", "target": "light", "value": [1], "expires": 1}',
         b'{"id": "a", "target": "light", "value": 1, "expires": null}',
+        b'{"id": "a", "target": "light", "value": 1, "expires": 1%s}' % (b"0" * 400),
+        b"[" * 100_000,
     ],
 )
 def test_what_makes_no_sense_is_no_end(start: Callable[..., Node], payload: bytes, caplog: pytest.LogCaptureFixture):
