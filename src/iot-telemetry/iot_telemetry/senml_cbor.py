@@ -14,10 +14,6 @@ from iot_telemetry import senml
 from iot_telemetry.errors import MalformedPayloadError
 from iot_telemetry.senml import SenmlRecord
 
-CONTENT_TYPE = "application/senml+cbor"
-CONTENT_FORMAT = 112
-"""Of CoAP (section 12.3.2); SenML in JSON is 110."""
-
 LABELS = {
     -1: "bver",
     -2: "bn",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from iot_gateway.listeners.lwm2m import objects
+from iot_gateway.listeners.lwm2m import objects, values
 from iot_gateway.listeners.lwm2m.objects import Path
 
 DEFAULT_LIFETIME: Final = 86400
@@ -16,6 +16,7 @@ GRACE: Final = 93.0
 MOST_INSTANCES: Final = 64
 """Instances of one node that are observed."""
 
+_PREFERRED: Final = (values.SENML_CBOR, values.SENML_JSON, values.TLV)
 _LINK = re.compile(r'<([^>]*)>((?:;[a-z0-9*_-]+(?:=(?:"[^"]*"|[^",;]*))?)*)', re.IGNORECASE)
 _ATTRIBUTE = re.compile(r';([a-z0-9*_-]+)(?:=(?:"([^"]*)"|([^",;]*)))?', re.IGNORECASE)
 
@@ -62,7 +63,6 @@ class Registration:
     remote: Any
     """Where requests go to, as aiocoap has it."""
     lifetime: int
-    version: str
     queue: bool
     """Whether it is in queue mode: it listens only for a while after it spoke (section 6.5)."""
     offer: Offer
@@ -94,7 +94,7 @@ class Registration:
     @property
     def accept(self) -> int | None:
         """The content format that it is asked for; None for its own choice."""
-        return next((number for number in (112, 110, 11542) if number in self.offer.formats), None)
+        return next((number for number in _PREFERRED if number in self.offer.formats), None)
 
 
 class Registry:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
+from aiocoap.numbers.contentformat import ContentFormat
 from aiocoap.transports.oscore import OSCOREAddress
 
 from iot_gateway.files import replace_file
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 REGISTER, SEND = "rd", "dp"
 CHECK_SECONDS: Final = 5.0
-LINK_FORMAT: Final = 40
 
 
 class Lwm2mServer:
@@ -50,7 +50,7 @@ class Lwm2mServer:
         self._storing = storing
         self._contexts = contexts
         self._registry = Registry()
-        self._observing = Observing(endpoint, storing, options.answer_seconds, self._heard)
+        self._observing = Observing(endpoint, storing, options.answer_seconds, self._awake)
         self._courier = Lwm2mCourier(self._registry, self._ask)
         self._file = core.state / "coap" / "registrations.json"
 
@@ -98,7 +98,7 @@ class Lwm2mServer:
 
     def _register(self, peer: Peer, request: Any, payload: bytes) -> Message:
         asked = queries(request)
-        if content_format(request) not in (None, LINK_FORMAT):
+        if content_format(request) not in (None, ContentFormat.LINKFORMAT):
             raise RefusedError(wire.UNSUPPORTED_FORMAT, "link format (40) is expected")
         node = peer.admit(PROTOCOL, asked.get("ep"))
         if len(self._registry) >= self.options.max_nodes and self._registry.of_node(node) is None:
@@ -108,7 +108,6 @@ class Lwm2mServer:
             node,
             peer.remote,
             self._lifetime(asked.get("lt")) or DEFAULT_LIFETIME,
-            asked.get("lvl", "1.0"),
             _is_queue(asked) or False,
             Offer.parse(_text(payload)),
             peer.proven is not None,
@@ -174,9 +173,6 @@ class Lwm2mServer:
 
     # What is known of nodes
 
-    def _heard(self, registration: Registration) -> None:
-        self._awake(registration)
-
     def _stray(self, address: Any) -> None:
         """Observe anew: a node reports on what it was asked before the gateway was started again."""
         registration = self._registry.at(address)
@@ -227,7 +223,6 @@ class Lwm2mServer:
                     "peer": registration.address.peer,
                     "lifetime": registration.lifetime,
                     "left": round(registration.expires - now),
-                    "version": registration.version,
                     "queue": registration.queue,
                     "root": registration.offer.root,
                     "instances": registration.offer.instances,
@@ -263,7 +258,6 @@ class Lwm2mServer:
             fields["node"],
             remote,
             fields["lifetime"],
-            fields["version"],
             fields["queue"],
             Offer(
                 tuple(fields["root"]),
