@@ -16,7 +16,7 @@ read -r stat </proc/self/stat
 read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\\n%s\\n' "$stat" "$boot" >"$record.new"
 mv "$record.new" "$record"
-while IFS= read -r word; do set -- "$@" "$word"; done <"$binds"
+while IFS= read -r word; do set -- "$@" "$word"; done <"$binds" || exit 1
 exec "$@"
 """
 

@@ -372,6 +372,16 @@ def test_a_machine_that_can_t_boot_says_why(machines: Machines, tmp_path: Path) 
     machines.destroy("broken")
 
 
+def test_a_machine_does_not_boot_without_what_it_is_to_see(machines: Machines, paths: Paths) -> None:
+    machines.create("blind")
+    binds = next(file for file in (paths.machines / "blind").iterdir() if file.name == "binds")
+    binds.unlink()
+    with pytest.raises(TabletopError):
+        machines.start("blind")
+    assert not machines.is_running("blind")
+    machines.destroy("blind")
+
+
 def test_a_boot_that_never_ends_is_given_up(machines: Machines) -> None:
     machines.create("endless")
     etc = machines.root("endless") / "etc/systemd/system"

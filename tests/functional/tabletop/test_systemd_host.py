@@ -23,7 +23,7 @@ import subprocess, sys, time
 from pathlib import Path
 from tabletop.boot import host_runs_systemd
 from tabletop.host import check_kernel, teardown
-from tabletop.machine import Machines
+from tabletop.machine import Machines, NotRunningError
 from tabletop.machine_store import Machine, MachineStore
 from tabletop.network import Network
 from tabletop.paths import Paths
@@ -34,6 +34,7 @@ assert host_runs_systemd()
 check_kernel(paths)
 machines, network = Machines(paths, print), Network(paths)
 MachineStore(paths).save(Machine("in-0", 2, network.address(2), image, kind, "c4e0045c-2e6e-4ce9-ae2f-cc0643442fcc"))
+MachineStore(paths).save_binds("in-0", [])
 def unit():
     argv = ["systemctl", "is-active", "tabletop-in-0"]
     return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
@@ -48,8 +49,8 @@ while again in ("", boot) and time.monotonic() < deadline:
     time.sleep(0.2)
     try:
         again = machines.run("in-0", ["cat", "/proc/sys/kernel/random/boot_id"], timeout=10).stdout
-    except Exception:
-        pass
+    except (NotRunningError, subprocess.TimeoutExpired):
+        pass  # on its way down, or up
 print("rebooted", again not in ("", boot))
 machines.stop("in-0")
 print("stopped", machines.is_running("in-0"), unit())
