@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -178,13 +179,14 @@ def hooks_running(bench: Bench, app: str, unit: str) -> Iterator[list[float]]:
                 return
             took.append(bench.hook(unit, app, "colour", f"shade-{number}"))
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield took
-    finally:
-        ended.set()
-        thread.join()
+    # A failure in there ends the measurement: figures beside hooks that do not run would be those of an idle machine.
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run)
+        try:
+            yield took
+        finally:
+            ended.set()
+        running.result()
 
 
 def resident_mb(pid: int) -> float:

@@ -27,10 +27,9 @@ def test_the_bundle_deploys(juju: jubilant.Juju):
 
 
 def test_every_application_of_the_design_is_active(juju: jubilant.Juju):
-    status = juju.status()
-    promises.deployed(status.apps)
-    assert jubilant.all_active(status)
-    assert jubilant.all_agents_idle(status) or not jubilant.any_error(status)
+    promises.deployed(juju.status().apps)
+    # An agent may be at an update-status; that it comes to rest is what is promised.
+    juju.wait(lambda status: jubilant.all_active(status) and jubilant.all_agents_idle(status), error=jubilant.any_error)
 
 
 def test_each_unit_has_a_machine_of_its_own(juju: jubilant.Juju):

@@ -126,7 +126,7 @@ def test_a_disk_that_takes_no_overlay(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path / "root"], check=True)
 
 
-def test_a_kernel_without_overlays(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_overlays(paths: Paths) -> None:
     advice = hostcheck._overlay_advice(paths.state, "nodev\tsysfs\n\text4\n")  # pyright: ignore[reportPrivateUsage]
     assert advice.startswith("The kernel has no overlay file system: load it with `modprobe overlay`")
 
