@@ -20,56 +20,23 @@ for the topic: ``<node>/<topic>``, or the node's name where there is none.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Self, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import zmq
 import zmq.asyncio
-from pydantic import Field, SecretStr, field_validator, model_validator
 
 from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
-from iot_gateway.desk import Command, Courier, NodeReport, NotReachedError, State
-from iot_gateway.desk.errors import CommandError
-from iot_gateway.listeners.zeromq.admission import DOMAIN, PROTOCOL, CurveAdmission
-from iot_telemetry import senml_cbor
+from iot_gateway.listeners.zeromq.admission import DOMAIN, CurveAdmission
+from iot_gateway.listeners.zeromq.options import ZeroMqOptions
+from iot_gateway.listeners.zeromq.sources import Dealers, PullSource, decoder
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 1 << 20
 HEARTBEAT_MS: Final = 30_000
 Taker = Callable[[zmq.asyncio.Socket], Coroutine[Any, Any, None]]
-_CBOR_ARRAYS: Final = range(0x80, 0xA0)
-
-
-class ZeroMqOptions(interfaces.Options):
-    """Settings of the listener."""
-
-    addresses: list[str] = Field(default=["127.0.0.1"], min_length=1, max_length=16)
-    """Where nodes reach it; IPv4 or IPv6."""
-    pull_port: int = Field(default=5560, ge=0, le=65535)
-    """For telemetry by PUSH; 0 for none."""
-    router_port: int = Field(default=5561, ge=0, le=65535)
-    """For DEALER; 0 for none."""
-    secret_key: SecretStr
-    """The gateway's own, in Z85; nodes are given its public key."""
-    queue: int = Field(default=1000, ge=1, le=100_000)
-    """Messages of one node that may wait here; then the node's own queue fills."""
-
-    @field_validator("secret_key")
-    @classmethod
-    def _is_key(cls, value: SecretStr) -> SecretStr:
-        try:
-            zmq.curve_public(value.get_secret_value().encode())
-        except (ValueError, zmq.ZMQError) as error:
-            raise ValueError("no CURVE key in Z85, 40 characters") from error
-        return value
-
-    @model_validator(mode="after")
-    def _has_a_port(self) -> Self:
-        if not (self.pull_port or self.router_port):
-            raise ValueError("pull_port or router_port must be another than 0")
-        return self
 
 
 class ZeroMqListener(interfaces.Listener):
@@ -85,7 +52,7 @@ class ZeroMqListener(interfaces.Listener):
         self._quiet = False
         self._received = 0
         self._admission: CurveAdmission | None = None
-        self._pull = _PullSource()
+        self._pull = PullSource()
         self._dealers = Dealers(core)
 
     async def run(self) -> None:
@@ -151,7 +118,7 @@ class ZeroMqListener(interfaces.Listener):
             topic = f"{node}/{_text(frames[0])}" if len(frames) > 1 else node
             self._received += 1
             payload = frames[-1].bytes
-            self._core.intake.offer(self._pull, node, topic, payload, None, _decoder(payload))
+            self._core.intake.offer(self._pull, node, topic, payload, None, decoder(payload))
 
     async def _talk(self, router: zmq.asyncio.Socket) -> None:
         while True:
@@ -178,107 +145,9 @@ class ZeroMqListener(interfaces.Listener):
         }
 
 
-class _PullSource:
-    """Where payloads of PUSH come from: nobody who could be told that they are stored."""
-
-    def __init__(self):
-        self.open = asyncio.Event()
-        self.open.set()
-
-    def acknowledge(self, tokens: Sequence[Any]) -> None:
-        """Nobody waits for it."""
-
-    def refused(self, token: Any, reason: str) -> Any:  # noqa: ARG002
-        """Nobody waits for it."""
-        return token
-
-    def pause(self) -> None:
-        """Take nothing: the nodes' own queues fill, and their PUSH blocks."""
-        self.open.clear()
-
-    def resume(self) -> None:
-        """Take again."""
-        self.open.set()
-
-
-class Dealers(_PullSource, Courier):
-    """The nodes that have a DEALER: their telemetry is acknowledged, and commands reach them."""
-
-    protocol = PROTOCOL
-
-    def __init__(self, core: interfaces.Core):
-        super().__init__()
-        self._core = core
-        self.router: zmq.asyncio.Socket | None = None
-        self.identities: dict[str, bytes] = {}
-        """Node -> the connection that it spoke over last."""
-
-    def forget(self, names: set[str]) -> None:
-        """Reach these nodes no more, until they speak again."""
-        for name in names:
-            self.identities.pop(name, None)
-
-    async def hear(self, identity: bytes, node: str, frames: list[bytes]) -> None:
-        """Take a message of a node."""
-        if self._core.nodes.lookup(node) is None:
-            return  # its connection is older than its removal
-        match frames:
-            case [b"telemetry", identifier, payload]:
-                token = (identity, identifier)
-                self._core.intake.offer(self, node, node, payload, token, _decoder(payload))
-            case [b"hello"]:
-                self.identities[node] = identity
-                self._send(identity, b"welcome")
-                self._core.desk.arrived(node)
-            case [b"command-state", text]:
-                self.identities[node] = identity
-                await self._report(node, text)
-            case _:
-                logger.info("node %s sent a message that ZeroMQ's listener does not know: %r", node, frames[0][:32])
-
-    async def _report(self, node: str, text: bytes) -> None:
-        try:
-            said = NodeReport.from_json(text)
-            await self._core.desk.report(node, said.id, State(said.state), said.reason)
-        except CommandError as error:
-            logger.warning("node %s says of a command: %s", node, error)
-
-    def acknowledge(self, tokens: Sequence[Any]) -> None:
-        """Tell nodes that their payloads are stored."""
-        for identity, identifier in tokens:
-            self._send(identity, b"stored", identifier)
-
-    def _send(self, identity: bytes, *frames: bytes) -> bool:
-        if self.router is None or self.router.closed:
-            return False
-        try:
-            # Below asyncio's: it says at once whether it could.
-            plain = cast("Any", zmq.Socket).shadow(self.router.underlying)
-            plain.send_multipart([identity, *frames], zmq.DONTWAIT)
-        except zmq.ZMQError:
-            return False  # gone, or too slow: the node sends it again
-        return True
-
-    def reaches(self, node: str) -> bool:
-        """Tell whether the node has said hello and was not seen going."""
-        return node in self.identities
-
-    async def carry(self, command: Command) -> State:
-        """Send a command."""
-        identity = self.identities.get(command.node)
-        if identity is None or not self._send(identity, b"command", command.for_node()):
-            self.identities.pop(command.node, None)
-            raise NotReachedError("its connection is gone")
-        return State.SENT
-
-
 def _user(frame: zmq.Frame) -> str:
     return str(frame.get("User-Id"))
 
 
 def _text(frame: zmq.Frame) -> str:
     return frame.bytes.decode(errors="replace")
-
-
-def _decoder(payload: bytes) -> interfaces.Decode | None:
-    return senml_cbor.decode if payload and payload[0] in _CBOR_ARRAYS else None
