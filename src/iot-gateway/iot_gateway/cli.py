@@ -139,6 +139,4 @@ def _ask(options: argparse.Namespace, what: str, **fields: Any) -> int:
 
 def plan_buffer(options: argparse.Namespace) -> int:
     """Print how long the uplink can be down."""
-    config = configuration.load(options.config)
-    print(json.dumps(control.ask(config.control_socket, {"do": "plan-buffer"}), indent=2))
-    return 0
+    return _ask(options, "plan-buffer")

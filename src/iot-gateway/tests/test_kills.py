@@ -48,12 +48,9 @@ async def live(directory: Path, broker: Broker, first: int, resend: Resend) -> i
     task = asyncio.create_task(forwarder.run())
     number = first
     for _ in range(broker.chance.randint(3, 12)):
-        frames = [
-            Frame(size := broker.chance.randint(1, 9), b"".join(b"%d\n" % (number + k) for k in range(size)))
-            for _ in range(1)
-        ]
-        await outbox.append(frames)
-        number += frames[0].entries
+        size = broker.chance.randint(1, 9)
+        await outbox.append([Frame(size, b"".join(b"%d\n" % (number + k) for k in range(size)))])
+        number += size
         forwarder.wake()
         if broker.chance.random() < 0.3:
             broker.losses += broker.ready

@@ -212,12 +212,11 @@ class NodeConnection(asyncio.Protocol):
         hub.connections.discard(self)
         if self.node:
             hub.nodes.presence.left(self.node, PROTOCOL)
+            hub.commands.leaves(self.node, self)
         if hub.sessions.get(self._key) is self:
             del hub.sessions[self._key]
         if self._opening is not None:
             self._opening.cancel()
-        if self.node:
-            hub.commands.leaves(self.node, self)
         self._drop_backend()
 
     def _pause(self, why: _Pause, paused: bool) -> None:

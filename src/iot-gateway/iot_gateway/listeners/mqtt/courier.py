@@ -13,10 +13,10 @@ from typing import Final, Protocol
 
 from iot_gateway.desk import BookError, Command, CommandError, Courier, Desk, NodeReport, NotReachedError, State
 from iot_gateway.listeners.mqtt.codes import Reason
+from iot_gateway.listeners.mqtt.hub import PROTOCOL
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL: Final = "mqtt"
 RETRY_SECONDS: Final = 1.0
 
 

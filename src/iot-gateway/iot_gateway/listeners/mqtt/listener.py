@@ -47,6 +47,8 @@ class MqttListener(interfaces.Listener):
         """Each with whether it is for TLS."""
         self._servers: list[asyncio.Server] = []
         self._context: ssl.SSLContext | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        """Has new connections use other certificates; kept, since the loop would not."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -211,9 +213,10 @@ def _allow_files(clients: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         # Only root may go beyond the hard limit; the charm's unit allows enough.
-        for wanted in ((needed, max(hard, needed)), (min(needed, hard), hard)):
+        enough = hard == resource.RLIM_INFINITY or hard >= needed
+        for wanted in [(needed, hard)] if enough else [(needed, needed), (hard, hard)]:
             with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard) if hard == resource.RLIM_INFINITY else wanted)
+                resource.setrlimit(resource.RLIMIT_NOFILE, wanted)
                 break
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < clients + _SPARE_FILES:

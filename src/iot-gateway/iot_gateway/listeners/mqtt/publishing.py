@@ -8,8 +8,8 @@ from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.wire import ProtocolError, Reader, binary, packet, text
 
 RETAIN, QUALITY = 0x01, 0x06
-ONCE_AT_LEAST, EXACTLY_ONCE = 0x02, 0x04
-"""The bits of QoS 1 and 2 in a PUBLISH's first byte."""
+EXACTLY_ONCE = 0x04
+"""The bit of QoS 2 in a PUBLISH's first byte."""
 
 PUBACK, PUBREC, PUBCOMP = b"\x40\x02", b"\x50\x02", b"\x70\x02"
 """What precedes the packet identifier in an acknowledgement that says nothing more; the same in both versions."""

@@ -28,6 +28,8 @@ PING_SECONDS: Final = 30.0
 MOST_UNACKNOWLEDGED: Final = 100
 """Commands that the broker may have on their way; what it allows, if that is less."""
 _PINGREQ: Final = b"\xc0\x00"
+_SUBSCRIBING: Final = 1
+"""The packet identifier of the SUBSCRIBE."""
 _SUBSCRIPTION: Final = 0x01 | 0x04 | 0x20
 """QoS 1; not what this connection publishes itself; no retained messages (section 3.8.3.1)."""
 
@@ -85,7 +87,8 @@ class SiteConnection(asyncio.Protocol):
                 raise BrokerError(f"the broker refuses the relay: code {answer.code:#x}")
             maximum = props.number(answer.properties, props.RECEIVE_MAXIMUM) or 0xFFFF
             self._room = asyncio.Semaphore(min(maximum, MOST_UNACKNOWLEDGED))
-            body = b"\x00\x01\x00" + string(self._hub.options.topic_prefix + "/#") + bytes((_SUBSCRIPTION,))
+            topics = string(self._hub.options.topic_prefix + "/#")
+            body = struct.pack(">H", _SUBSCRIBING) + b"\x00" + topics + bytes((_SUBSCRIPTION,))
             self.write(packet(codes.SUBSCRIBE << 4 | 2, body))
         elif kind == codes.SUBACK:
             if reader.take(reader.left)[-1] >= Reason.UNSPECIFIED:
@@ -122,8 +125,7 @@ class SiteConnection(asyncio.Protocol):
         async with self._room:
             if self.closed.done():
                 raise ConnectionError(self.closed.result())
-            # 1 is the subscription's.
-            self._identifier = self._identifier % 0xFFFE + 2
+            self._identifier = max(_SUBSCRIBING + 1, (self._identifier + 1) & 0xFFFF)
             identifier = struct.pack(">H", self._identifier)
             waiting = self._unacknowledged[identifier] = asyncio.get_running_loop().create_future()
             try:
