@@ -149,7 +149,6 @@ def flood(target: Target, results: Any) -> None:
     seconds = time.monotonic() - begin
     for node in nodes:
         node.link.close()
-    proven = sum(bool(keys) for keys in target.keys.values())
     # What proved the nodes fresh are readings as well.
     proven = sum(bool(keys) for keys in target.keys.values())
     results.put(

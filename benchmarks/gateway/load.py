@@ -20,6 +20,8 @@ PAYLOAD_BYTES = 150
 WINDOW = 500
 """Messages that a publisher has unacknowledged at most."""
 PASSWORD = "password"
+FIRST = 10_000_000
+"""Where counts begin: a SenML number has no leading zeros, and all are to be eight digits long."""
 LAST_SECONDS = 30
 """How long the last acknowledgements are waited for."""
 
@@ -51,19 +53,15 @@ def connect(port: int, client_id: str, user: str, keepalive: int = 0) -> socket.
     return link
 
 
-def template(name: str) -> tuple[bytes, int]:
-    """Return a PUBLISH with places for its packet identifier, its time and its count, and the size of the payload."""
+def template(name: str) -> bytes:
+    """Return a PUBLISH with places for its packet identifier, its time and its count."""
     head = f'[{{"bn":"{name}/","bt":%d.%03d,"n":"temperature","u":"Cel","v":2%d.5,"seq":%08d,"note":"'.encode()
-    # A SenML number has no leading zeros: the count begins at 10,000,000 and is eight digits long.
-    size = len(head % (int(time.time()), 0, 0, 10_000_000))
+    size = len(head % (int(time.time()), 0, 0, FIRST))
     payload = head + b"." * (PAYLOAD_BYTES - size - 3) + b'"}]'
     topic = f"telemetry/{name}".encode()
     length = 2 + len(topic) + 2 + PAYLOAD_BYTES
     header = bytes((0x32, length & 0x7F | 0x80, length >> 7)) + struct.pack(">H", len(topic)) + topic
-    return header.replace(b"%", b"%%") + b"%c%c" + payload, PAYLOAD_BYTES
-
-
-FIRST = 10_000_000
+    return header.replace(b"%", b"%%") + b"%c%c" + payload
 
 
 class Publisher:
@@ -74,7 +72,7 @@ class Publisher:
         self.link.setblocking(False)
         self.sent = self.acknowledged = 0
         self._window = target.window
-        self._template, _ = template(node(number))
+        self._template = template(node(number))
         self._rest = 0
         self.unsent = b""
 
