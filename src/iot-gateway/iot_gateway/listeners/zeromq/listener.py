@@ -3,8 +3,8 @@
 Two sockets, both with CURVE:
 
 - **PULL** for nodes that PUSH: one frame a payload, or two, the topic and the payload. Nothing is acknowledged: what
-  queues and the kernel hold when the gateway stops or dies is lost. While the gateway can't store, it takes nothing, and the
-  node's PUSH blocks at its high-water mark.
+  queues and the kernel hold when the gateway stops or dies is lost. While the gateway can't store, it takes nothing,
+  and the node's PUSH blocks at its high-water mark.
 - **ROUTER** for nodes with a DEALER: a first frame says what the message is.
 
   ========================================  ==================================================================
