@@ -24,7 +24,7 @@ from state import Nodes, RelatedNode
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_KINDS: Mapping[str, str] = {"mqtt": "password", "coap": "oscore", "zeromq": "curve", "amqp": "password"}
+_DEFAULT_KINDS: Mapping[str, str] = {"mqtt": "password", "coap": "oscore", "zeromq": "curve"}
 """What a stranger is given, by the protocol that it tried."""
 
 

@@ -18,7 +18,7 @@ from iot_gateway.errors import GatewayError
 from iot_gateway.nodes import credentials
 from iot_gateway.nodes.node import CERTIFICATE_NAME, NAME, Node
 
-PROTOCOLS: Final = ("mqtt", "coap", "zeromq", "amqp")
+PROTOCOLS: Final = ("mqtt", "coap", "zeromq")
 """The protocols that a node may be confined to: those that a listener lets nodes in by."""
 
 
