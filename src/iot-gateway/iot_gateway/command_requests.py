@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
+from iot_gateway.calls import Calls
 from iot_gateway.control import Handler
 from iot_gateway.desk import BookError, Command, CommandError, CommandFilter, CommandRequest, Desk
 from iot_gateway.errors import RequestRefusedError
@@ -20,7 +21,7 @@ MAX_BYTES: Final = 64 * 1024
 RETRY_SECONDS: Final = 1.0
 
 
-class CommandRequests:
+class CommandRequests(Calls):
     """Hands requests to the desk, if there is such a node."""
 
     def __init__(self, desk: Desk, nodes: Nodes, intake: Intake):
@@ -94,23 +95,6 @@ class CommandRequests:
         self._closed = True
         for task in self._taking:
             task.cancel()
-
-    # Where dead letters come from
-
-    def acknowledge(self, tokens: Sequence[Any]) -> None:
-        """Pass on that dead letters are on disk."""
-        for done in tokens:
-            done()
-
-    def refused(self, token: Any, reason: str) -> Any:  # noqa: ARG002
-        """Return the token: the reason is in the dead letter."""
-        return token
-
-    def pause(self) -> None:
-        """Nothing is held up here: whoever sends bounds what is on its way."""
-
-    def resume(self) -> None:
-        """See :meth:`pause`."""
 
 
 def _request(message: CommandMessage) -> CommandRequest:
