@@ -121,8 +121,6 @@ class CoapListener(interfaces.Listener):
         return {
             "connected": bool(self._endpoint.ports),
             "error": self._error,
-            "payloads": self._storing.payloads,
-            "malformed_payloads": self._storing.malformed,
             "refused": self._gate.refused,
             "unavailable": self._storing.unavailable,
             "malformed": self._endpoint.malformed,

@@ -41,10 +41,6 @@ class Storing(Source):
         self.seconds = seconds
         """How long a request waits for the disk."""
         self.retry = retry
-        self.payloads = 0
-        """Payloads that were taken since the start."""
-        self.malformed = 0
-        """Of them those that became dead letters."""
         self.unavailable = 0
         """Requests that were answered by 5.03."""
         self._intake = intake
@@ -61,15 +57,13 @@ class Storing(Source):
 
     def offer(self, node: str, topic: str, payload: bytes, decode: Decode | None, pending: Pending) -> None:
         """Take a payload; its request is answered later, or at once if nothing can be stored now."""
-        if self._paused or self._stalled:
+        if not self.takes:
             pending.answered = True
             self._send_away(pending)
             return
         pending.deadline = time.monotonic() + self.seconds
         self._waiting.append(pending)
-        self.payloads += 1
-        if not self._intake.offer(self, node, topic, payload, pending, decode):
-            self.malformed += 1
+        self._intake.offer(self, node, topic, payload, pending, decode)
 
     def _send_away(self, pending: Pending) -> None:
         self.unavailable += 1
