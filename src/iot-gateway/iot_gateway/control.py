@@ -7,14 +7,14 @@ A client sends one JSON object, ``{"do": <name>, ...}``, and a newline; it is an
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from iot_gateway.errors import GatewayError, NotRunningError, RequestRefusedError
+from iot_gateway import status
+from iot_gateway.errors import GatewayError, RequestRefusedError
 
 logger = logging.getLogger(__name__)
 
@@ -86,17 +86,7 @@ def ask(path: Path, request: Mapping[str, Any]) -> Any:
         NotRunningError: no relay answers there.
         RequestRefusedError: it refused; the text says why.
     """
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(TIMEOUT)
-            client.connect(str(path))
-            client.sendall(orjson.dumps(request) + b"\n")
-            answer = b""
-            while data := client.recv(65536):
-                answer += data
-        content = orjson.loads(answer)
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise NotRunningError(f"no relay answers at {path}: {error}") from error
+    content = status.exchange(path, orjson.dumps(request) + b"\n", TIMEOUT)
     if "error" in content:
         raise RequestRefusedError(content["error"])
     return content["result"]

@@ -47,10 +47,20 @@ def ask(path: Path) -> dict[str, Any]:
     Raises:
         NotRunningError: no relay answers there.
     """
+    return exchange(path, b"", TIMEOUT)
+
+
+def exchange(path: Path, request: bytes, timeout: float) -> Any:
+    """Send a request to a socket of the relay, and return the JSON that it answers before it closes the connection.
+
+    Raises:
+        NotRunningError: no relay answers there.
+    """
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(TIMEOUT)
+            client.settimeout(timeout)
             client.connect(str(path))
+            client.sendall(request)
             answer = b""
             while data := client.recv(65536):
                 answer += data
