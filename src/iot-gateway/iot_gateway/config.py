@@ -13,6 +13,9 @@ from iot_gateway.errors import ConfigError
 from iot_gateway.interfaces import Options
 from iot_telemetry.plain import PlainRule
 
+SECRETS = frozenset({"password", "secret_key"})
+"""Settings that only the file for the owner's eyes may hold."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 """Neither dots nor wildcards: it is one word of an AMQP routing key."""
 
@@ -206,7 +209,7 @@ def _forbid_secrets(path: Path, settings: Mapping[str, Any], where: str = "") ->
     for key, value in settings.items():
         if isinstance(value, dict):
             _forbid_secrets(path, value, f"{where}{key}.")  # pyright: ignore[reportUnknownArgumentType]
-        elif key == "password":
+        elif key in SECRETS:
             raise ConfigError(f"{path}: {where}{key} belongs into the file that secrets_file names")
 
 
