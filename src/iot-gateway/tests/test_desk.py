@@ -222,6 +222,22 @@ async def test_a_node_that_returns_is_sent_it_at_once(tmp_path: Path):
         await until(lambda: len(courier.carried) == 2)
 
 
+async def test_what_a_courier_did_not_foresee_costs_one_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(desk, "REPEAT_SECONDS", (0.05,))
+    courier = Memory("kitchen")
+    courier.answer = ZeroDivisionError()
+    async with running(tmp_path, courier) as made:
+        await made.submit(light(id="one"))
+        await made.submit(light(id="two", target="shutter"))
+        await until(lambda: {"one", "two"} <= {command.id for command in courier.carried})
+        assert made.status()["by_state"]["queued"] == 2
+        courier.answer = State.SENT
+        await until(lambda: made.status()["by_state"]["sent"] == 2)
+    assert "could not be carried to kitchen" in caplog.text
+
+
 async def test_a_slow_node_holds_up_no_other(tmp_path: Path):
     courier = Memory("kitchen", "office")
     courier.blocked.add("kitchen")

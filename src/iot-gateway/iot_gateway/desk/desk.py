@@ -256,6 +256,10 @@ class Desk:
             return False
         except RefusedError as error:
             state, reason = State.REFUSED, str(error)
+        except Exception:
+            # The border to a plugin: what it did not foresee costs this attempt, not the node's other commands.
+            logger.exception("command %s could not be carried to %s by %s", command.id, command.node, courier.protocol)
+            return True
         async with self._lock:
             if command.id in self._open and waiting.command.follows(state):
                 await self._step(waiting, state, reason)
