@@ -41,6 +41,8 @@ class Relay:
             OutboxUnavailableError: an outbox, or the book of commands, can't be opened.
         """
         self._config = config
+        # Once: what listeners remember, sequence numbers of keys among it, must not begin afresh with a reload.
+        self._state = config.outbox.directory.parent / "listeners"
         self._nodes = Nodes.from_file(config.nodes_file)
         self._started = time.time()
         self._stop = asyncio.Event()
@@ -73,9 +75,8 @@ class Relay:
 
     def _make_listener(self, config: RelayConfig, name: str) -> Listener:
         plugin = registry.listener(config.listeners[name].plugin or name)
-        state = config.outbox.directory.parent / "listeners"
         door = self._doors.setdefault(name, Door(self._intake))
-        return plugin(config.listener_options(name), Core(door, self._nodes, self._desk, state))
+        return plugin(config.listener_options(name), Core(door, self._nodes, self._desk, self._state))
 
     def _make_uplink(self, config: RelayConfig) -> Uplink:
         plugin = registry.uplink(config.uplink.plugin or "amqp")

@@ -134,6 +134,7 @@ class FakeListener(Listener):
         self.options = options
         self.intake = core.intake
         self.nodes = core.nodes
+        self.state = core.state
         self.source = FakeSource()
         self.running = self.quiet = False
         self.made.append(self)

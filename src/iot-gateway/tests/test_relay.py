@@ -157,6 +157,16 @@ def test_what_needs_a_restart_is_said(path: Path, tmp_path: Path, caplog: pytest
     run(path, test)
 
 
+def test_what_listeners_remember_stays_where_it_is(path: Path, tmp_path: Path):
+    async def test(relay: Relay) -> None:
+        path.write_text(text(tmp_path, listener='name = "y"').replace("/outbox", "/elsewhere/outbox"))
+        await relay.reload(path)
+        first, second = FakeListener.made
+        assert second.state == first.state
+
+    run(path, test)
+
+
 def test_a_fault_that_nobody_foresaw_ends_the_relay(path: Path, tmp_path: Path):
     path.write_text(text(tmp_path, listener="fail = true"))
 
