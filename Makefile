@@ -36,7 +36,9 @@ charms: ## Pack the charms into build/charms
 .PHONY: test
 test: ## Run every check and test that needs no controller: lint, types, unit, packing, functional, model
 	@tools/setup dev
-	@.venv/bin/tox run
+	@mkdir -p build
+	@set -o pipefail; .venv/bin/tox run 2>&1 | tee build/test.log || \
+	    { echo "==> Failed (the whole output: build/test.log)"; grep -aE '^(FAILED|ERROR) |^  [a-z-]+: FAIL' build/test.log; exit 1; }
 
 .PHONY: lint unit juju-static charmcraft functional model
 lint unit juju-static charmcraft functional model: ## Run one part of the tests

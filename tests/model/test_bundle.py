@@ -13,6 +13,8 @@ from chain import Run
 pytestmark = pytest.mark.timeout(1800)
 
 READINGS = 100_000
+STALE_SECONDS = 420
+"""How long a status may be out of date: Juju's interval of update-status, and time for the hooks."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,7 @@ def test_nothing_is_lost_when_a_part_is_killed(juju: jubilant.Juju, run: Run, un
 
 
 def test_refusals_name_the_value_and_break_nothing(juju: jubilant.Juju):
+    before = juju.config("flume-hdfs"), juju.status().apps["sensor-node"].relations
     # Juju schedules no task then, which jubilant tells so.
     with pytest.raises(ValueError, match=r"count.*-1"):
         juju.run("sensor-node/0", "generate-data", {"count": -1})
@@ -95,7 +98,9 @@ def test_refusals_name_the_value_and_break_nothing(juju: jubilant.Juju):
         juju.integrate("sensor-node:mqtt", "rabbitmq:amqp")
     assert "mqtt" in refused.value.stderr
 
-    assert jubilant.all_active(juju.status())
+    assert (juju.config("flume-hdfs"), juju.status().apps["sensor-node"].relations) == before
+    # An update-status that found a part killed by the test before says so until the next one, five minutes on.
+    juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=STALE_SECONDS)
 
 
 def test_a_value_out_of_range_blocks_and_the_last_good_one_keeps_running(juju: jubilant.Juju):
