@@ -18,7 +18,7 @@ from iot_charm.interfaces.flume_agent import FlumeSink, FlumeSource
 from iot_charm.interfaces.mapred import ResourceManager
 from iot_charm.interfaces.mapred_slave import NodeManager, ResourceManagerForWorkers
 from iot_charm.interfaces.mqtt import MqttGateway, MqttNode
-from iot_charm.interfaces.rabbitmq import RabbitmqAnswer, RabbitmqRequest
+from iot_charm.interfaces.rabbitmq import RabbitmqAnswer, RabbitmqRequest, decode_nodes, encode_nodes, nodes_digest
 from iot_charm.interfaces.spark import SparkService
 from iot_charm.interfaces.zeppelin import Notebook
 
@@ -161,7 +161,7 @@ def test_plain_databags_are_strings_with_hyphens(context: Context):
         ),
         (MqttNode, {"node": "sensor-node-0"}),
         (MqttGateway, {"host": "h", "port": 1883, "site": "s", "gateway": "g", "credentials": {"a/0": "secret:1"}}),
-        (RabbitmqRequest, {"username": "gateway", "vhost": "iot", "access": "publish"}),
+        (RabbitmqRequest, {"username": "gateway", "vhost": "iot", "access": "publish", "nodes_secret": "secret:1"}),
         (
             SparkService,
             {
@@ -224,3 +224,29 @@ def test_rabbitmq_tells_its_authority_as_the_public_charm_does():
     assert RabbitmqAnswer(hostname="10.0.0.2", ssl_port=5671).ca == ""
     with pytest.raises(InvalidDatabagError, match="no base64"):
         _ = RabbitmqAnswer(hostname="10.0.0.2", ssl_port=5671, ssl_ca="a PEM").ca
+
+
+def test_nodes_travel_in_a_secret_and_are_told_apart_by_a_digest():
+    nodes = encode_nodes({"node-2": "B" * 48, "node-1": "A" * 48})
+    assert decode_nodes(nodes) == {"node-1": "A" * 48, "node-2": "B" * 48}
+    served = f"gateway/0:{nodes_digest('{}')},gateway/1:{nodes_digest(nodes)}"
+    answer = RabbitmqAnswer(hostname="h", nodes_exchange="iot.nodes", nodes_queues="iot.nodes.s.a", nodes_served=served)
+    assert answer.serves_nodes("gateway/1", nodes)
+    assert not answer.serves_nodes("gateway/0", nodes)
+    assert answer.nodes_queue("s.a") == "iot.nodes.s.a"
+    assert answer.nodes_queue("s.b") == ""
+    assert RabbitmqAnswer(hostname="h").nodes_queue("s.a") == ""
+
+
+@pytest.mark.parametrize("nodes", ["", "[]", '{"a.b": "' + "A" * 48 + '"}', '{"a": "secret"}', '{"a": 1}'])
+def test_a_secret_with_bad_nodes_is_refused_without_a_word_of_it(nodes: str):
+    with pytest.raises(InvalidDatabagError, match="nodes holds a bad value") as refused:
+        decode_nodes(nodes)
+    assert "secret" not in str(refused.value)
+    assert "AAAA" not in str(refused.value)
+
+
+def test_a_request_lists_where_the_broker_is_reached():
+    request = RabbitmqRequest(username="gateway", vhost="iot", reached_at="10.0.0.7,gateway.example")
+    assert request.reached == ("10.0.0.7", "gateway.example")
+    assert RabbitmqRequest(username="gateway", vhost="iot").reached == ()
