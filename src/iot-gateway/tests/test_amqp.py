@@ -11,8 +11,8 @@ from pika.exceptions import AMQPConnectionError
 from pika.spec import Basic
 from pydantic import SecretStr
 
+from iot_gateway import amqp_connection
 from iot_gateway.interfaces import Envelope, Outcome
-from iot_gateway.uplinks import amqp
 from iot_gateway.uplinks.amqp import AmqpOptions, AmqpSender, AmqpUplink
 
 
@@ -139,9 +139,9 @@ def test_a_broker_out_of_reach_is_told_of_in_plain_words():
 
 def test_the_alarm_of_the_broker_is_shown():
     uplink = AmqpUplink(AmqpOptions(host="h", username="u", password=SecretStr("p")), "gw", ("telemetry",))
-    uplink._on_blocked(None, None)
+    uplink._connection._on_blocked(None, None)
     assert uplink.status()["blocked"]
-    uplink._on_unblocked(None, None)
+    uplink._connection._on_unblocked(None, None)
     assert not uplink.status()["blocked"]
 
 
@@ -154,4 +154,4 @@ def test_the_alarm_of_the_broker_is_shown():
     ],
 )
 def test_what_pika_wraps_is_unwrapped(error: BaseException, text: str):
-    assert text in amqp._describe(error)
+    assert text in amqp_connection.describe(error)

@@ -11,7 +11,8 @@ import pytest
 from charmlibs.interfaces.tls_certificates import Certificate, CertificateRequestAttributes, PrivateKey
 from pydantic import SecretStr
 
-from iot_gateway.uplinks.amqp import AmqpOptions, AmqpTlsOptions, AmqpUplink
+from iot_gateway.amqp_connection import AmqpTlsOptions
+from iot_gateway.uplinks.amqp import AmqpOptions, AmqpUplink
 
 DAY = timedelta(days=1)
 

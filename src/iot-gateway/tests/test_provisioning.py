@@ -1,5 +1,7 @@
 """What nodes are given, and what is known of their coming and going."""
 
+import base64
+import hashlib
 import time
 
 import pytest
@@ -110,3 +112,15 @@ def test_the_nodes_tell_who_came():
     assert nodes.states()["kitchen"]["address"] == "10.0.0.9"
     nodes.replace({})
     assert nodes.states() == {}
+
+
+def test_the_broker_s_hash_of_a_password_is_kept():
+    made = provision("kitchen", ["amqp"], Given())
+    assert made.node.protocols == {"amqp"}
+    assert made.shown.keys() == {"amqp-password"}
+    assert made.node.credential == ""
+    raw = base64.b64decode(made.node.keys["amqp-password-hash"])
+    assert raw[4:] == hashlib.sha256(raw[:4] + made.shown["amqp-password"].encode()).digest()
+    again = rotate(made.node, Given())
+    assert again.shown["amqp-password"] != made.shown["amqp-password"]
+    assert again.node.keys["amqp-password-hash"] != made.node.keys["amqp-password-hash"]

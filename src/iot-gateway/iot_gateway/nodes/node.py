@@ -10,6 +10,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 CERTIFICATE_NAME = "certificate-name"
 """Among a node's keys: the common name of its certificates, where that is not the node's name."""
 
+AMQP_PASSWORD_HASH = "amqp-password-hash"
+"""Among a node's keys: what RabbitMQ keeps of its password (:mod:`iot_gateway.nodes.rabbitmq_password`)."""
+
 _NO_KEYS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -29,6 +32,7 @@ class Node:
     defines:
 
     - ``zeromq-public-key``: the node's CURVE key, in Z85;
+    - ``amqp-password-hash``: of the password that it gives to RabbitMQ, as RabbitMQ keeps it;
     - ``oscore-id``, ``oscore-secret``, ``oscore-salt``: for CoAP and LwM2M, in hexadecimal, the node's sender ID (at
       most 7 bytes, no other node's and not the gateway's own), the master secret (at least 16 bytes) and the master
       salt (may be left out); :func:`iot_gateway.listeners.coap.security.make_keys` makes them. OSCORE needs the secret

@@ -5,6 +5,7 @@
 ``certificate``  mqtt      nothing: its certificate's common name is the node's name, or one that is given
 ``curve``        zeromq    a CURVE key pair (ZeroMQ RFC 26), or the public key of one that the node has
 ``oscore``       coap      a master secret, a salt and an identifier (RFC 8613)
+``amqp``         amqp      256 bits of chance; the broker keeps a hash, and says under what name the node has it
 ===============  ========  =============================================================================
 """
 
@@ -15,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from iot_gateway.errors import GatewayError
-from iot_gateway.nodes import credentials
-from iot_gateway.nodes.node import CERTIFICATE_NAME, NAME, Node
+from iot_gateway.nodes import credentials, rabbitmq_password
+from iot_gateway.nodes.node import AMQP_PASSWORD_HASH, CERTIFICATE_NAME, NAME, Node
 
-PROTOCOLS: Final = ("mqtt", "coap", "zeromq")
+PROTOCOLS: Final = ("mqtt", "coap", "zeromq", "amqp")
 """The protocols that a node may be confined to: those that a listener lets nodes in by."""
 
 
@@ -158,11 +159,18 @@ def _oscore(name: str, _: Given) -> Credentials:
     return Credentials(keys=keys, shown=keys)
 
 
+def _amqp(_: str, __: Given) -> Credentials:
+    # Under which name the broker knows the node, and where it is, is for whoever has to do with the broker to say.
+    password = secrets.token_urlsafe(32)
+    return Credentials(keys={AMQP_PASSWORD_HASH: rabbitmq_password.make(password)}, shown={"amqp-password": password})
+
+
 # Libraries of protocols are imported only for a node that speaks them.
 _KINDS: Final[Mapping[str, _Kind]] = {
     "password": _Kind("mqtt", _password, lambda node: bool(node.credential)),
     "certificate": _Kind("mqtt", _certificate, lambda _: False),
     "curve": _Kind("zeromq", _curve, lambda node: "zeromq-public-key" in node.keys),
     "oscore": _Kind("coap", _oscore, lambda node: "oscore-secret" in node.keys),
+    "amqp": _Kind("amqp", _amqp, lambda node: AMQP_PASSWORD_HASH in node.keys),
 }
 KINDS: Final = tuple(_KINDS)

@@ -1,63 +1,39 @@
 """AMQP 0-9-1 uplink: batches to a RabbitMQ exchange, with publisher confirms.
 
-One connection, a channel for each lane: an error closes a channel (AMQP 0-9-1, section 1.1: soft errors), and the
-other lane goes on. Messages are ``mandatory``, so one that no queue takes comes back instead of being dropped.
+One connection, a channel for each lane: an error closes a channel, and the other lane goes on. Messages are
+``mandatory``, so one that no queue takes comes back instead of being dropped.
 """
 
 import asyncio
 import logging
-import random
-import ssl
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError
 from pika.spec import Basic
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from iot_gateway import interfaces
+from iot_gateway.amqp_connection import PERSISTENT, AmqpConnection, AmqpConnectionOptions, ChannelUser
 from iot_gateway.backoff import Backoff
 from iot_gateway.interfaces import Done, Envelope, Outcome, TakeCommand
 from iot_gateway.uplinks.amqp_commands import AmqpCommands
 
 logger = logging.getLogger(__name__)
 
-PERSISTENT = 2
 
-
-class AmqpTlsOptions(interfaces.Options):
-    """How the broker proves who it is."""
-
-    ca: Path
-    """The authority of its certificate, PEM; read at every attempt to connect."""
-    server_name: str = ""
-    """The name or address that the certificate must be for; empty for ``host``."""
-
-
-class AmqpOptions(interfaces.Options):
+class AmqpOptions(AmqpConnectionOptions):
     """Settings of the uplink."""
 
-    host: str
-    port: int = Field(default=5672, ge=1, le=65535)
-    tls: AmqpTlsOptions | None = None
-    """Without it nothing is encrypted; with it nothing goes over an unencrypted connection, whatever happens."""
-    vhost: str = "/"
-    username: str
-    password: SecretStr
     exchanges: dict[str, str] = Field(
         default_factory=lambda: {"telemetry": "iot.telemetry", "dead-letters": "iot.dead-letters"}
     )
     """The exchange of each lane."""
     commands_queue: str = Field(default="", max_length=255)
     """The queue that brings this gateway's commands; none if empty. It must be there: the relay declares nothing."""
-    heartbeat: int = Field(default=30, ge=5, le=600)
-    """Seconds; a dead link is noticed after two of them."""
-    connect_timeout: float = Field(default=10, gt=0, le=120)
 
 
 class AmqpSender(interfaces.Sender):
@@ -158,135 +134,35 @@ class AmqpSender(interfaces.Sender):
 
 
 class AmqpUplink(interfaces.Uplink):
-    """A connection to RabbitMQ that comes back."""
+    """The lanes, and the commands, on one connection."""
 
     Options = AmqpOptions
 
     def __init__(self, options: AmqpOptions, gateway: str, lanes: Sequence[str]):
         self._options = options
-        self._gateway = gateway
         self._lanes = {lane: AmqpSender(lane, options.exchanges[lane]) for lane in lanes}
         self.senders = dict(self._lanes)
+        self._users: list[ChannelUser] = [*self._lanes.values()]
         self._commands: AmqpCommands | None = None
-        self._connected = False
-        self._blocked = False
-        self._connections = 0
-        self._error: str | None = None
+        self._connection = AmqpConnection(options, f"iot-gateway {gateway}", self._users)
 
     def on_command(self, take: TakeCommand) -> None:
         """Consume the queue of commands, if there is one."""
         if self._options.commands_queue:
             self._commands = AmqpCommands(self._options.commands_queue, take)
+            self._users.append(self._commands)
 
     async def run(self) -> None:
         """Connect, serve, and connect again."""
-        backoff = Backoff()
-        while True:
-            reason = await self._serve(backoff)
-            delay = backoff.next()
-            if str(reason) != self._error:
-                logger.warning("the broker is out of reach, again in %.1f s: %s", delay, reason)
-            self._error = str(reason)
-            await asyncio.sleep(delay * random.uniform(0.8, 1.0))  # noqa: S311 - spreads the gateways' attempts
-
-    async def _serve(self, backoff: Backoff) -> str:
-        """Hold one connection until it breaks; return why it did."""
-        loop = asyncio.get_running_loop()
-        opened: asyncio.Future[None] = loop.create_future()
-        closed: asyncio.Future[str] = loop.create_future()
-
-        def on_closed(_connection: Any, error: BaseException) -> None:
-            if not closed.done():
-                closed.set_result(_describe(error))
-                if self._connected:
-                    # Before anyone learns that the lanes are lost: they tell the reason, so it is not told here again.
-                    self._error = closed.result()
-
-        try:
-            parameters = self._parameters()
-        except OSError as error:  # of which ssl.SSLError is one
-            return f"TLS with {self._options.tls.ca if self._options.tls else 'no authority'}: {error}"
-        connection = AsyncioConnection(
-            parameters,
-            on_open_callback=lambda _: None if opened.done() else opened.set_result(None),
-            on_open_error_callback=on_closed,
-            on_close_callback=on_closed,
-        )
-        connection.add_on_connection_blocked_callback(self._on_blocked)
-        connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        try:
-            await asyncio.wait((opened, closed), return_when=asyncio.FIRST_COMPLETED)
-            if not closed.done():
-                logger.info("connected to the broker at %s:%d", self._options.host, self._options.port)
-                self._connected, self._error = True, None
-                self._connections += 1
-                backoff.reset()
-                for sender in self._lanes.values():
-                    sender.open(connection)
-                if self._commands is not None:
-                    self._commands.open(connection)
-            return await closed
-        finally:
-            self._connected = self._blocked = False
-            for sender in self._lanes.values():
-                sender.lose()
-            if self._commands is not None:
-                self._commands.lose()
-            if not connection.is_closed and not connection.is_closing:
-                try:
-                    connection.close()
-                    async with asyncio.timeout(2):
-                        await asyncio.shield(closed)
-                except (AMQPError, TimeoutError):
-                    logger.debug("the connection was not closed in order")
-
-    def _parameters(self) -> pika.ConnectionParameters:
-        options = self._options
-        return pika.ConnectionParameters(
-            host=options.host,
-            port=options.port,
-            virtual_host=options.vhost,
-            credentials=pika.PlainCredentials(options.username, options.password.get_secret_value()),
-            heartbeat=options.heartbeat,
-            socket_timeout=options.connect_timeout,
-            stack_timeout=options.connect_timeout,
-            client_properties={"connection_name": f"iot-gateway {self._gateway}"},
-            ssl_options=self._tls(options.tls) if options.tls else None,
-        )
-
-    def _tls(self, tls: AmqpTlsOptions) -> pika.SSLOptions:
-        context = ssl.create_default_context(cafile=str(tls.ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return pika.SSLOptions(context, tls.server_name or self._options.host)
-
-    def _on_blocked(self, _connection: Any, _frame: Any) -> None:
-        self._blocked = True
-        logger.warning("the broker is short of memory or disk and takes nothing")
-
-    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
-        self._blocked = False
-        logger.info("the broker takes messages again")
+        await self._connection.run()
 
     def status(self) -> dict[str, Any]:
         """Return ``connected``, ``error``, ``blocked``, ``connections`` (ever), and ``commands``: of their queue."""
         errors = [sender.error for sender in self._lanes.values() if sender.error]
         return {
-            "connected": self._connected,
-            "blocked": self._blocked,
-            "connections": self._connections,
-            "error": self._error or (errors[0] if errors else None),
+            "connected": self._connection.connected,
+            "blocked": self._connection.blocked,
+            "connections": self._connection.connections,
+            "error": self._connection.error or (errors[0] if errors else None),
             "commands": self._commands.status() if self._commands is not None else None,
         }
-
-
-def _describe(error: BaseException) -> str:
-    """Pika wraps what happened several times over and prints it as a repr: find what an operator can use."""
-    inner: BaseException = error
-    while True:
-        attempts: Any = getattr(inner, "exceptions", None)
-        inside: list[Any] = [*(attempts or ()), getattr(inner, "exception", None), *inner.args, inner.__cause__]
-        causes = [cause for cause in inside if isinstance(cause, BaseException)]
-        if not causes:
-            break
-        inner = causes[-1] if attempts else causes[0]
-    return str(inner) or type(inner).__name__
