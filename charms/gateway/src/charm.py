@@ -14,6 +14,7 @@ from typing_extensions import override
 
 import mosquitto
 import relay
+import relay_settings
 import smoke
 import tls_files
 from actions import relay_action
@@ -29,8 +30,9 @@ from iot_charm.tls import UnitCertificate, Wanted, names
 from iot_gateway import words
 from iot_gateway.errors import NotRunningError
 from node_actions import NodeActions
+from options import GatewayConfig, host_names
 from registry import PEERS, Registry
-from state import AMQP, CERTIFICATES, MQTT, VHOST, Broker, GatewayConfig, Nodes, State, describe_nodes, host_names
+from state import AMQP, CERTIFICATES, MQTT, VHOST, Broker, Nodes, State, describe_nodes
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +109,10 @@ class GatewayCharm(ReconcilingCharm[State]):
         if relayed:
             self._publish(config, state.nodes, identities, tls)
 
-    def _zeromq(self, config: GatewayConfig) -> relay.ZeroMq | None:
+    def _zeromq(self, config: GatewayConfig) -> relay_settings.ZeroMq | None:
         """Return the ZeroMQ listener's settings; None while there is none, or no key yet."""
         key = self._registry.curve_key if config.zeromq else ""
-        return relay.ZeroMq(config.zeromq_pull_port, config.zeromq_router_port, key) if key else None
+        return relay_settings.ZeroMq(config.zeromq_pull_port, config.zeromq_router_port, key) if key else None
 
     @staticmethod
     def _usable_broker(state: State) -> Broker | None:
@@ -118,7 +120,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         broker = state.broker
         return None if broker and state.config.uplink_tls == "required" and not broker.answer.ca else broker
 
-    def _tls(self, state: State) -> relay.Tls | None:
+    def _tls(self, state: State) -> relay_settings.Tls | None:
         """Return the encrypted listener's settings; with the former certificate while another one is waited for."""
         if not self._certificate.is_related:
             return None
@@ -130,8 +132,10 @@ class GatewayCharm(ReconcilingCharm[State]):
             return None
         config = state.config
         if config.client_certificates == "off":
-            return relay.Tls(config.mqtt_tls_port, certificate, key, ca)
-        return relay.Tls(config.mqtt_tls_port, certificate, key, ca, config.client_ca or ca, config.client_certificates)
+            return relay_settings.Tls(config.mqtt_tls_port, certificate, key, ca)
+        return relay_settings.Tls(
+            config.mqtt_tls_port, certificate, key, ca, config.client_ca or ca, config.client_certificates
+        )
 
     def _ensure_identities(self, state: State) -> dict[str, Identity]:
         return {node.name: self._identities.ensure(node) for node in state.nodes.wanted}
@@ -160,7 +164,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         }
 
     def _publish(
-        self, config: GatewayConfig, nodes: Nodes, identities: Mapping[str, Identity], tls: relay.Tls | None
+        self, config: GatewayConfig, nodes: Nodes, identities: Mapping[str, Identity], tls: relay_settings.Tls | None
     ) -> None:
         for relation in self.active_relations(MQTT):
             MqttGateway(
@@ -180,8 +184,8 @@ class GatewayCharm(ReconcilingCharm[State]):
                 },
             ).publish(relation, self.unit)
 
-    def _listener(self, config: GatewayConfig, tls: relay.Tls | None) -> relay.Listener:
-        return relay.Listener(
+    def _listener(self, config: GatewayConfig, tls: relay_settings.Tls | None) -> relay_settings.Listener:
+        return relay_settings.Listener(
             bind_address(self, MQTT),
             config.mqtt_port,
             config.topic_prefix,
@@ -190,16 +194,18 @@ class GatewayCharm(ReconcilingCharm[State]):
             tls.ca if tls else "",
         )
 
-    def _relay_settings(self, config: GatewayConfig, broker: Broker, tls: relay.Tls | None) -> relay.Settings:
+    def _relay_settings(
+        self, config: GatewayConfig, broker: Broker, tls: relay_settings.Tls | None
+    ) -> relay_settings.Settings:
         answer = broker.answer
-        return relay.Settings(
+        return relay_settings.Settings(
             site=config.site,
             gateway=config.gateway(self.unit),
             listener=self._listener(config, tls),
             batch_size=config.batch_size,
             batch_age=config.batch_age,
             batch_encoding=answer.batch_encoding,
-            outbox=relay.Outbox(
+            outbox=relay_settings.Outbox(
                 max_bytes=int(config.outbox_max_bytes),
                 full=config.outbox_full,
                 max_age=config.outbox_max_age,
@@ -216,7 +222,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             dead_letter_exchange=answer.dead_letter_exchange,
             tls=tls,
             zeromq=self._zeromq(config),
-            coap=relay.Coap(config.coap_port, config.coap_plain, config.lwm2m) if config.coap else None,
+            coap=relay_settings.Coap(config.coap_port, config.coap_plain, config.lwm2m) if config.coap else None,
             amqp_ca=answer.ca,
             commands_queue=answer.commands_queue(f"{config.site}.{config.gateway(self.unit)}"),
         )

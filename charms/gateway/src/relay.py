@@ -1,6 +1,5 @@
 """The relay daemon: its user, its configuration, its service."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any
 
 from charmlibs import systemd
 
-import mosquitto
+import relay_settings
 import tls_files
 from iot_charm import services
 from iot_charm.files import ensure_directory, ensure_file
@@ -26,108 +25,12 @@ logger = logging.getLogger(__name__)
 
 SERVICE = "iot-gateway"
 USER = "iot-gateway"
-DIRECTORY = Path("/etc/iot-gateway")
-CONFIGURATION = DIRECTORY / "config.toml"
-SECRETS = DIRECTORY / "secrets.toml"
-NODES = DIRECTORY / "nodes.json"
-STAMP = DIRECTORY / ".followed"
-STATE = Path("/var/lib/iot-gateway")
-SOCKET = Path("/run/iot-gateway/status.sock")
+CONFIGURATION = relay_settings.DIRECTORY / "config.toml"
+STAMP = relay_settings.DIRECTORY / ".followed"
 CONTROL = Path("/run/iot-gateway/status-control.sock")
 CODE = Path("/opt/iot-gateway")
-LOOPBACK = "127.0.0.1"
 RELATED_PROTOCOLS = frozenset({"mqtt"})
 """Of related units' nodes, which are given a password and no key."""
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Where nodes reach the relay."""
-
-    address: str
-    port: int
-    """Without encryption; 0 for none."""
-    topic_prefix: str
-    commands_prefix: str = "commands"
-    tls_port: int = 0
-    """0 for none."""
-    ca: str = ""
-    """The authority of the certificate, PEM."""
-
-
-@dataclass(frozen=True)
-class Outbox:
-    """How readings wait for RabbitMQ, and how they are sent when it is back."""
-
-    max_bytes: int
-    full: str
-    max_age: int
-    resend_order: str
-    resend_rate: int
-
-
-@dataclass(frozen=True)
-class Tls:
-    """The encrypted listener, PEM; see :mod:`iot_charm.tls`."""
-
-    port: int
-    certificate: str
-    key: str = field(repr=False)
-    ca: str
-    """The authority of the certificate, for nodes to verify it with."""
-    client_ca: str = ""
-    """The authority of nodes' certificates; empty where they are not looked at."""
-    client_certificates: str = "optional"
-
-
-@dataclass(frozen=True)
-class Coap:
-    """The CoAP listener."""
-
-    port: int
-    allow_plain: bool
-    lwm2m: bool
-
-
-@dataclass(frozen=True)
-class ZeroMq:
-    """The listener for ZeroMQ."""
-
-    pull_port: int
-    """0 for none."""
-    router_port: int
-    """0 for none."""
-    secret_key: str = field(repr=False)
-    """In Z85."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the relay's configuration depends on."""
-
-    site: str
-    gateway: str
-    listener: Listener
-    batch_size: int
-    batch_age: int
-    batch_encoding: str
-    outbox: Outbox
-    metrics_port: int
-    """On the loopback; 0 for none."""
-    log_level: str
-    amqp_host: str
-    amqp_port: int
-    amqp_username: str
-    vhost: str
-    exchange: str
-    dead_letter_exchange: str
-    commands_queue: str = ""
-    """Empty while RabbitMQ has none for this gateway."""
-    tls: Tls | None = None
-    coap: Coap | None = None
-    zeromq: ZeroMq | None = None
-    amqp_ca: str = ""
-    """The authority of RabbitMQ's certificate, PEM; without it the uplink is not encrypted."""
 
 
 @dataclass(frozen=True)
@@ -140,126 +43,6 @@ class Roster:
     """Nodes that an operator added, whose passwords nobody knows any more."""
     suspended: frozenset[str] = frozenset()
     """The names of related nodes that are not let in."""
-
-
-def configuration(settings: Settings) -> str:
-    """Return the configuration file; it holds no secret."""
-    listener = settings.listener
-    addresses = list(dict.fromkeys((LOOPBACK, listener.address)))
-    return f"""# Written by the gateway charm; changes are overwritten.
-site = {_quoted(settings.site)}
-gateway = {_quoted(settings.gateway)}
-log_level = {_quoted(settings.log_level)}
-secrets_file = {_quoted(str(SECRETS))}
-nodes_file = {_quoted(str(NODES))}
-status_socket = {_quoted(str(SOCKET))}
-
-[batch]
-readings = {settings.batch_size}
-age_ms = {settings.batch_age}
-encoding = {_quoted(settings.batch_encoding)}
-
-[outbox]
-directory = {_quoted(str(STATE / "outbox"))}
-max_bytes = {settings.outbox.max_bytes}
-full = {_quoted(settings.outbox.full)}
-max_age = {settings.outbox.max_age}
-
-[resend]
-order = {_quoted(settings.outbox.resend_order)}
-rate = {settings.outbox.resend_rate}
-
-[metrics]
-port = {settings.metrics_port}
-
-[listeners.mqtt]
-addresses = {json.dumps(addresses)}
-port = {listener.port}
-broker = {_quoted(str(mosquitto.SOCKET))}
-broker_user = {_quoted(mosquitto.RELAY_USER)}
-topic_prefix = {_quoted(listener.topic_prefix)}
-commands_prefix = {_quoted(listener.commands_prefix)}
-max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
-receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
-{_listener_tls(settings.tls)}{_coap(settings.coap, addresses)}{_zeromq(settings.zeromq, addresses)}
-[uplink]
-host = {_quoted(settings.amqp_host)}
-port = {settings.amqp_port}
-vhost = {_quoted(settings.vhost)}
-username = {_quoted(settings.amqp_username)}
-{_uplink_tls(settings)}commands_queue = {_quoted(settings.commands_queue)}
-
-[uplink.exchanges]
-telemetry = {_quoted(settings.exchange)}
-dead-letters = {_quoted(settings.dead_letter_exchange)}
-"""
-
-
-def _listener_tls(tls: Tls | None) -> str:
-    if tls is None:
-        return ""
-    options: dict[str, Any] = {
-        "port": tls.port,
-        "certificate": str(tls_files.DIRECTORY / tls_files.CERTIFICATE),
-        "key": str(tls_files.DIRECTORY / tls_files.KEY),
-    }
-    if tls.client_ca:
-        options["client_ca"] = str(tls_files.DIRECTORY / tls_files.CLIENT_CA)
-        options["client_certificates"] = tls.client_certificates
-    return _table("listeners.mqtt.tls", options)
-
-
-def _coap(coap: Coap | None, addresses: list[str]) -> str:
-    if coap is None:
-        return ""
-    options = {"addresses": addresses, "port": coap.port, "allow_plain": coap.allow_plain}
-    return _table("listeners.coap", options) + (_table("listeners.coap.lwm2m", {}) if coap.lwm2m else "")
-
-
-def _uplink_tls(settings: Settings) -> str:
-    if not settings.amqp_ca:
-        return ""
-    return f"tls = {{ ca = {_quoted(str(tls_files.DIRECTORY / tls_files.BROKER_CA))} }}\n"
-
-
-def _tls_files(settings: Settings) -> dict[str, str]:
-    tls = settings.tls
-    listener = (
-        {
-            tls_files.CERTIFICATE: tls.certificate,
-            tls_files.KEY: tls.key,
-            tls_files.LISTENER_CA: tls.ca,
-            tls_files.CLIENT_CA: tls.client_ca,
-        }
-        if tls
-        else {}
-    )
-    return {**listener, tls_files.BROKER_CA: settings.amqp_ca}
-
-
-def _zeromq(zeromq: ZeroMq | None, addresses: list[str]) -> str:
-    if zeromq is None:
-        return ""
-    options = {"addresses": addresses, "pull_port": zeromq.pull_port, "router_port": zeromq.router_port}
-    return _table("listeners.zeromq", options)
-
-
-def secrets_text(amqp_password: str, zeromq: ZeroMq | None = None) -> str:
-    """Return the file of secrets."""
-    key = f"\n[listeners.zeromq]\nsecret_key = {_quoted(zeromq.secret_key)}\n" if zeromq else ""
-    return f"""[uplink]
-password = {_quoted(amqp_password)}
-{key}"""
-
-
-def _table(name: str, options: Mapping[str, Any]) -> str:
-    lines = ["", f"[{name}]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    # A JSON string is a TOML basic string.
-    return json.dumps(text, ensure_ascii=False)
 
 
 def unit() -> str:
@@ -311,7 +94,7 @@ def install(charm_dir: Path) -> None:
     Raises:
         DistributionError: the charm holds no packages.
     """
-    ensure_system_user(USER, home=STATE)
+    ensure_system_user(USER, home=relay_settings.STATE)
     ensure_python_workload(CODE.name, charm_dir, prefix=CODE.parent)
 
 
@@ -323,9 +106,9 @@ def ensure_nodes(roster: Roster) -> None:
 
 
 def _write_nodes(roster: Roster) -> bool:
-    ensure_directory(DIRECTORY)
+    ensure_directory(relay_settings.DIRECTORY)
     try:
-        known = nodes_file.read(NODES) if NODES.exists() else {}
+        known = nodes_file.read(relay_settings.NODES) if relay_settings.NODES.exists() else {}
     except ConfigError as error:
         logger.warning("the nodes are written anew: %s", error)
         known = {}
@@ -333,7 +116,9 @@ def _write_nodes(roster: Roster) -> bool:
         Node(name, _credential(password, known.get(name)), name not in roster.suspended, RELATED_PROTOCOLS)
         for name, password in roster.passwords.items()
     ]
-    return ensure_file(NODES, nodes_file.text([*nodes, *roster.added]), mode=0o600, owner=USER, group=USER)
+    return ensure_file(
+        relay_settings.NODES, nodes_file.text([*nodes, *roster.added]), mode=0o600, owner=USER, group=USER
+    )
 
 
 def _credential(password: str, known: Node | None) -> str:
@@ -352,7 +137,7 @@ def node_states() -> dict[str, dict[str, Any]]:
     return control.ask(CONTROL, {"do": "node-states"})
 
 
-def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool:
+def ensure_relay(settings: relay_settings.Settings, amqp_password: str, roster: Roster) -> bool:
     """Have the relay running, from the code that is installed, with this configuration.
 
     Args:
@@ -368,9 +153,15 @@ def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool
     """
     changed = _write_nodes(roster)
     changed |= tls_files.ensure(_tls_files(settings), user=USER)
-    changed |= ensure_file(SECRETS, secrets_text(amqp_password, settings.zeromq), mode=0o600, owner=USER, group=USER)
-    changed |= ensure_file(CONFIGURATION, configuration(settings))
-    changed |= is_pending(STAMP, CONFIGURATION, SECRETS, NODES, tls_files.DIRECTORY)
+    changed |= ensure_file(
+        relay_settings.SECRETS,
+        relay_settings.secrets_text(amqp_password, settings.zeromq),
+        mode=0o600,
+        owner=USER,
+        group=USER,
+    )
+    changed |= ensure_file(CONFIGURATION, relay_settings.configuration(settings))
+    changed |= is_pending(STAMP, CONFIGURATION, relay_settings.SECRETS, relay_settings.NODES, tls_files.DIRECTORY)
     restart = services.ensure_unit(SERVICE, unit()) or is_pending(STAMP, services.unit_file(SERVICE))
     started = services.ensure_running(SERVICE, restart=restart)
     if changed and not started:
@@ -378,6 +169,21 @@ def ensure_relay(settings: Settings, amqp_password: str, roster: Roster) -> bool
         systemd.service_reload(SERVICE)
     settle(STAMP)
     return started or changed
+
+
+def _tls_files(settings: relay_settings.Settings) -> dict[str, str]:
+    tls = settings.tls
+    listener = (
+        {
+            tls_files.CERTIFICATE: tls.certificate,
+            tls_files.KEY: tls.key,
+            tls_files.LISTENER_CA: tls.ca,
+            tls_files.CLIENT_CA: tls.client_ca,
+        }
+        if tls
+        else {}
+    )
+    return {**listener, tls_files.BROKER_CA: settings.amqp_ca}
 
 
 def wait_until_connected(timeout_s: float) -> bool:
@@ -404,7 +210,7 @@ def status() -> dict[str, Any]:
     Raises:
         NotRunningError: it does not run.
     """
-    return relay_status.ask(SOCKET)
+    return relay_status.ask(relay_settings.SOCKET)
 
 
 def ask(what: str, **fields: Any) -> Any:

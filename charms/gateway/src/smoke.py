@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 import mosquitto
-import relay
+import relay_settings
 from iot_charm.errors import IotCharmError
 from iot_gateway.errors import NotRunningError
 from iot_telemetry import senml
@@ -32,7 +32,7 @@ class Result:
 
 
 def run(
-    listener: relay.Listener, password: str, relay_status: Callable[[], dict[str, Any]], timeout_s: float
+    listener: relay_settings.Listener, password: str, relay_status: Callable[[], dict[str, Any]], timeout_s: float
 ) -> Result:
     """Send a probe to the listener that nodes use, and wait until the relay reports it confirmed.
 
@@ -75,7 +75,7 @@ def _faults(relay_status: Callable[[], dict[str, Any]]) -> str:
     return "; ".join(fault for fault in faults if fault) or "no fault is known"
 
 
-def _publish(listener: relay.Listener, password: str, node: str, deadline: float) -> None:
+def _publish(listener: relay_settings.Listener, password: str, node: str, deadline: float) -> None:
     now = time.time()
     payload = senml.encode(
         [senml.SenmlRecord(f"{node}/probe", now, flag=True, seq=0)], base_name=f"{node}/", base_time=now

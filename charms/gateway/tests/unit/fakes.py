@@ -8,6 +8,7 @@ import ops.testing
 
 import relay
 from iot_gateway.errors import NotRunningError
+from relay_settings import Settings
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Machine:
     user_history: list[set[str]] = field(default_factory=list)
     topic_prefix: str | None = None
     commands_prefix: str | None = None
-    relay_settings: relay.Settings | None = None
+    relay_settings: Settings | None = None
     amqp_password: str = ""
     waited: int = 0
     mosquitto_runs: bool = True
@@ -38,7 +39,7 @@ class Machine:
         self.users = dict(roster.passwords)
         self.user_history.append(set(roster.passwords))
 
-    def ensure_relay(self, settings: relay.Settings, amqp_password: str, roster: relay.Roster) -> bool:
+    def ensure_relay(self, settings: Settings, amqp_password: str, roster: relay.Roster) -> bool:
         changed = settings != self.relay_settings
         self.relay_settings = settings
         self.ensure_nodes(roster)

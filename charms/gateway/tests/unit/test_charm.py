@@ -10,7 +10,7 @@ import pytest
 from fakes import BROKER_SECRET, Machine, amqp, mqtt, outbox, relay_status
 from ops.testing import ActiveStatus, BlockedStatus, Context, State, WaitingStatus
 
-import relay
+import relay_settings
 from charm import GatewayCharm
 
 Gateway = Context[GatewayCharm]
@@ -162,7 +162,7 @@ def test_how_readings_wait_is_configured(context: Gateway, machine: Machine):
     }
     context.run(context.on.config_changed(), state(amqp(), config=config))
     assert machine.relay_settings is not None
-    assert machine.relay_settings.outbox == relay.Outbox(2**30, "drop-oldest", 86400, "newest-first", 2000)
+    assert machine.relay_settings.outbox == relay_settings.Outbox(2**30, "drop-oldest", 86400, "newest-first", 2000)
     assert machine.relay_settings.metrics_port == 9102
 
 

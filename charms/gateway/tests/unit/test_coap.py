@@ -6,7 +6,7 @@ import pytest
 from fakes import BROKER_SECRET, Machine, amqp, relay_status
 from ops.testing import ActiveStatus, BlockedStatus, Context, PeerRelation, State, TCPPort, UDPPort
 
-import relay
+import relay_settings
 from charm import GatewayCharm
 
 Gateway = Context[GatewayCharm]
@@ -29,11 +29,16 @@ def test_there_is_none_unless_it_is_wanted(context: Gateway, machine: Machine):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, relay.Coap(5683, allow_plain=False, lwm2m=True)),
-        ({"coap_port": 6000, "coap_plain": True, "lwm2m": False}, relay.Coap(6000, allow_plain=True, lwm2m=False)),
+        ({}, relay_settings.Coap(5683, allow_plain=False, lwm2m=True)),
+        (
+            {"coap_port": 6000, "coap_plain": True, "lwm2m": False},
+            relay_settings.Coap(6000, allow_plain=True, lwm2m=False),
+        ),
     ],
 )
-def test_its_options_reach_the_relay(context: Gateway, machine: Machine, options: dict[str, Any], expected: relay.Coap):
+def test_its_options_reach_the_relay(
+    context: Gateway, machine: Machine, options: dict[str, Any], expected: relay_settings.Coap
+):
     out = with_options(context, coap=True, **options)
     assert isinstance(out.unit_status, ActiveStatus)
     assert machine.relay_settings is not None

@@ -6,11 +6,11 @@ import pytest
 from fakes import BROKER_SECRET, Machine, amqp, mqtt, relay_status
 from ops.testing import ActionFailed, Context, State
 
-import relay
+import relay_settings
 import smoke
 from charm import GatewayCharm
 
-SETTINGS = relay.Listener("10.0.0.1", 1883, "telemetry")
+SETTINGS = relay_settings.Listener("10.0.0.1", 1883, "telemetry")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_probe_that_is_not(published: list[str], seen: dict[str, Any], reason:
 
 def test_no_listener():
     with pytest.raises(smoke.SmokeTestError, match=r"no MQTT listener at 127\.0\.0\.1:1"):
-        smoke.run(relay.Listener("127.0.0.1", 1, "telemetry"), "x", relay_status, 1)
+        smoke.run(relay_settings.Listener("127.0.0.1", 1, "telemetry"), "x", relay_status, 1)
 
 
 def test_the_identity_of_the_probe_is_there_for_the_test_alone(

@@ -13,18 +13,19 @@ import zmq
 
 import mosquitto
 import relay
+import relay_settings
 from iot_gateway import config as relay_config
 from iot_gateway.nodes import Node, Nodes
 from iot_gateway.nodes import file as nodes_file
 
-RELAY = relay.Settings(
+RELAY = relay_settings.Settings(
     site="site-1",
     gateway="gateway-0",
-    listener=relay.Listener("10.0.0.1", 1883, "telemetry"),
+    listener=relay_settings.Listener("10.0.0.1", 1883, "telemetry"),
     batch_size=1000,
     batch_age=500,
     batch_encoding="gzip",
-    outbox=relay.Outbox(2**30, "drop-oldest", 3600, "newest-first", 500),
+    outbox=relay_settings.Outbox(2**30, "drop-oldest", 3600, "newest-first", 500),
     metrics_port=9100,
     log_level="INFO",
     amqp_host="10.0.0.2",
@@ -74,14 +75,14 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
     monkeypatch.setattr(mosquitto, "GROUP", grp.getgrgid(os.getgid()).gr_name)
     for name in ("CONFIGURATION", "_FORMER_PASSWORDS", "ACL"):
         monkeypatch.setattr(mosquitto, name, tmp_path / name.lower())
-    monkeypatch.setattr(relay, "NODES", tmp_path / "nodes.json")
+    monkeypatch.setattr(relay_settings, "NODES", tmp_path / "nodes.json")
     monkeypatch.setattr(relay, "USER", getpass.getuser())
     monkeypatch.setattr(relay, "ensure_system_user", lambda *_, **__: False)
-    monkeypatch.setattr(relay, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(relay_settings, "DIRECTORY", tmp_path)
     monkeypatch.setattr(relay.tls_files, "DIRECTORY", tmp_path / "tls")
     monkeypatch.setattr(relay, "STAMP", tmp_path / ".relay")
     monkeypatch.setattr(mosquitto, "STAMP", tmp_path / ".mosquitto")
-    monkeypatch.setattr(relay, "SECRETS", tmp_path / "secrets.toml")
+    monkeypatch.setattr(relay_settings, "SECRETS", tmp_path / "secrets.toml")
     monkeypatch.setattr(relay, "CONFIGURATION", tmp_path / "config.toml")
     return fake
 
@@ -122,34 +123,34 @@ def test_a_node_writes_on_its_own_topic_alone():
 
 def test_the_nodes_file_holds_hashes_of_those_nodes_and_no_others(services: Services):
     relay.ensure_nodes(relay.Roster({"node-1": "secret-a", "node-2": "secret-b"}))
-    text = relay.NODES.read_text()
+    text = relay_settings.NODES.read_text()
     assert "secret" not in text
-    assert stat.S_IMODE(relay.NODES.stat().st_mode) == 0o600
-    nodes = Nodes.from_file(relay.NODES)
+    assert stat.S_IMODE(relay_settings.NODES.stat().st_mode) == 0o600
+    nodes = Nodes.from_file(relay_settings.NODES)
     assert nodes.verify("node-1", b"secret-a")
     assert nodes.verify("node-2", b"secret-b")
     relay.ensure_nodes(relay.Roster({"node-1": "secret-a", "node-2": "secret-b"}))
-    assert relay.NODES.read_text() == text
+    assert relay_settings.NODES.read_text() == text
     assert services.calls == []
     services.running.add("iot-gateway")
     relay.ensure_nodes(relay.Roster({"node-1": "secret-c"}))
-    nodes = Nodes.from_file(relay.NODES)
+    nodes = Nodes.from_file(relay_settings.NODES)
     assert nodes.verify("node-1", b"secret-c")
     assert nodes.lookup("node-2") is None
     assert services.calls == ["reload iot-gateway"]
 
 
 def test_a_spoilt_nodes_file_is_written_anew(services: Services, caplog: pytest.LogCaptureFixture):
-    relay.NODES.write_text("spoilt")
+    relay_settings.NODES.write_text("spoilt")
     relay.ensure_nodes(relay.Roster({"node-1": "secret"}))
-    assert Nodes.from_file(relay.NODES).verify("node-1", b"secret")
+    assert Nodes.from_file(relay_settings.NODES).verify("node-1", b"secret")
     assert "written anew" in caplog.text
 
 
 def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: Services):
     assert relay.ensure_relay(RELAY, 'amqp-"secret"\\', relay.Roster({"node-1": "node-secret"}))
     assert "secret" not in relay.CONFIGURATION.read_text().replace("secrets", "")
-    assert stat.S_IMODE(relay.SECRETS.stat().st_mode) == 0o600
+    assert stat.S_IMODE(relay_settings.SECRETS.stat().st_mode) == 0o600
     loaded = relay_config.load(relay.CONFIGURATION)
     assert (loaded.site, loaded.gateway) == ("site-1", "gateway-0")
     assert (loaded.batch.readings, loaded.batch.age_ms) == (1000, 500)
@@ -161,15 +162,15 @@ def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: S
     assert (listener.addresses, listener.port) == (["127.0.0.1", "10.0.0.1"], 1883)
     assert (str(listener.broker), listener.topic_prefix) == ("/run/mosquitto/gateway.sock", "telemetry")
     assert uplink.password.get_secret_value() == 'amqp-"secret"\\'
-    assert loaded.nodes_file == relay.NODES
-    assert Nodes.from_file(relay.NODES).verify("node-1", b"node-secret")
+    assert loaded.nodes_file == relay_settings.NODES
+    assert Nodes.from_file(relay_settings.NODES).verify("node-1", b"node-secret")
     assert (uplink.host, uplink.vhost, uplink.username) == ("10.0.0.2", "iot", "gateway")
     assert uplink.exchanges == {"telemetry": "iot.telemetry", "dead-letters": "iot.dead-letters"}
     assert relay.is_installed()
 
 
 def test_the_relay_finds_what_tls_needs(services: Services, tmp_path: Path):
-    tls = relay.Tls(8883, "certificate", "key", "ca", "client-ca", "required")
+    tls = relay_settings.Tls(8883, "certificate", "key", "ca", "client-ca", "required")
     secured = dataclasses.replace(RELAY, tls=tls, amqp_ca="broker-ca")
     assert relay.ensure_relay(secured, "a", relay.Roster())
     loaded = relay_config.load(relay.CONFIGURATION)
@@ -188,8 +189,8 @@ def test_the_relay_finds_what_tls_needs(services: Services, tmp_path: Path):
 
 
 def test_the_relay_finds_what_coap_needs(services: Services):
-    coap = relay.Coap(5683, allow_plain=False, lwm2m=True)
-    tls = relay.Tls(8883, "certificate", "key", "ca")
+    coap = relay_settings.Coap(5683, allow_plain=False, lwm2m=True)
+    tls = relay_settings.Tls(8883, "certificate", "key", "ca")
     assert relay.ensure_relay(dataclasses.replace(RELAY, coap=coap, tls=tls), "a", relay.Roster())
     listener: Any = relay_config.load(relay.CONFIGURATION).listener_options("coap")
     assert (listener.addresses, listener.port) == (["127.0.0.1", "10.0.0.1"], 5683)
@@ -205,7 +206,7 @@ def test_the_relay_finds_what_coap_needs(services: Services):
 
 def test_the_relay_finds_its_curve_key(services: Services):
     key = zmq.curve_keypair()[1].decode()
-    relay.ensure_relay(dataclasses.replace(RELAY, zeromq=relay.ZeroMq(5560, 0, key)), "a", relay.Roster())
+    relay.ensure_relay(dataclasses.replace(RELAY, zeromq=relay_settings.ZeroMq(5560, 0, key)), "a", relay.Roster())
     assert key not in relay.CONFIGURATION.read_text()
     options: Any = relay_config.load(relay.CONFIGURATION).listener_options("zeromq")
     assert (options.pull_port, options.router_port, options.secret_key.get_secret_value()) == (5560, 0, key)
@@ -239,7 +240,7 @@ def test_what_a_hook_that_was_broken_off_wrote_is_followed(services: Services, m
 def test_who_is_disabled_and_who_was_added(services: Services):
     added = Node("kitchen", keys={"zeromq-public-key": "x" * 40}, protocols=frozenset({"zeromq"}))
     relay.ensure_nodes(relay.Roster({"node-1": "a", "node-2": "b"}, (added,), frozenset({"node-2"})))
-    nodes = nodes_file.read(relay.NODES)
+    nodes = nodes_file.read(relay_settings.NODES)
     assert nodes["kitchen"] == added
     assert [nodes[name].enabled for name in ("node-1", "node-2")] == [True, False]
     assert nodes["node-1"].protocols == {"mqtt"}
@@ -283,5 +284,5 @@ def test_waiting_for_the_relay(monkeypatch: pytest.MonkeyPatch, answers: list[bo
 
 
 def test_a_relay_that_does_not_run_is_not_connected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(relay, "SOCKET", tmp_path / "none")
+    monkeypatch.setattr(relay_settings, "SOCKET", tmp_path / "none")
     assert not relay.wait_until_connected(0)
