@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -257,7 +258,7 @@ async def test_updates_and_the_end(tmp_path: Path):
         assert (await there.update(b"</3303/0>,</3311/0>")).code == CODES.CHANGED
         await until(lambda: status(rig)["observations"] == 2)
         assert (await there.client.request(aiocoap.DELETE, there.location)).code == CODES.DELETED
-        assert status(rig) == {"registered": 0, "queue_mode": 0, "observations": 0, "notifications": 0, "sends": 0}
+        assert set(status(rig).values()) == {0}
         assert (await there.update(lt=600)).code == CODES.NOT_FOUND
 
 
@@ -292,6 +293,46 @@ async def test_registrations_outlive_a_restart(tmp_path: Path):
             there.thermometer.change(5700, 11.0)
             await until(lambda: rig.intake.values()["plain/temperature/0"] == 11.0)
             assert (await there.update(lt=300)).code == CODES.CHANGED
+
+
+@pytest.mark.parametrize("queue", [False, True])
+async def test_a_lifetime_goes_on_while_the_gateway_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: bool
+):
+    async with lwm2m(tmp_path) as rig:
+        rig.options = rig.options.model_copy(update={"port": rig.port})
+        async with node(rig) as there:
+            await there.register(links=b"</3303/0>", lt=60, **({"Q": True} if queue else {}))
+            await until(lambda: status(rig)["observations"] == 1)
+
+            async def away_for(seconds: float) -> None:
+                await rig.stop()
+                now = time.time
+                monkeypatch.setattr("iot_gateway.listeners.lwm2m.registration.time.time", lambda: now() + seconds)
+                rig.make()
+                await rig.start()
+
+            # An update that began in time may still be on its way.
+            await away_for(150)
+            assert status(rig)["registered"] == 1
+            assert (await there.update()).code == CODES.CHANGED
+            await away_for(154)
+            assert status(rig)["registered"] == 0
+            assert (await there.update()).code == CODES.NOT_FOUND
+            assert (await there.register(links=b"</3303/0>", lt=60)).code == CODES.CREATED
+            await until(lambda: status(rig)["observations"] == 1)
+
+
+async def test_a_clock_that_was_set_back_makes_no_lifetime_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with lwm2m(tmp_path) as rig:
+        rig.options = rig.options.model_copy(update={"port": rig.port})
+        async with node(rig) as there:
+            await there.register(links=b"", lt=60)
+            now = time.time
+            monkeypatch.setattr("iot_gateway.listeners.lwm2m.registration.time.time", lambda: now() - 1e6)
+            await rig.restart()
+            (registration,) = rig.listener._lwm2m._registry
+            assert registration.expires <= time.monotonic() + 60 + 93
 
 
 async def test_a_sleeping_node_is_observed_anew_when_it_speaks(tmp_path: Path):
@@ -469,21 +510,108 @@ class RawNode:
         answer = await self.wire.receive()
         assert answer is not None
         assert answer[:2] == b"\x61\x41"
+        await self.answer(1, 21.5)
+
+    async def answer(self, number: int | None, value: float) -> None:
+        """Answer a GET, with the option Observe or without."""
         request = await self.wire.receive()
         assert request is not None
         self.token = request[4 : 4 + (request[0] & 15)]
-        self.wire.send(self._content(0x60, request[2:4], 1, 21.5))
+        self.wire.send(self._content(0x60, request[2:4], number, value))
 
-    def _content(self, first: int, identifier: bytes, number: int, value: float) -> bytes:
+    def _content(self, first: int, identifier: bytes, number: int | None, value: float) -> bytes:
         # Observe (6), Content-Format (12)
-        options = bytes((0x61, number)) + b"\x61\x6e"
+        options = b"\xc1\x6e" if number is None else bytes((0x61, number)) + b"\x61\x6e"
         payload = b'[{"n":"/3303/0/5700","v":%.2f}]' % value
         return bytes((first | len(self.token), 0x45)) + identifier + self.token + options + b"\xff" + payload
 
-    def notify(self, identifier: int, number: int, value: float, *, token: bytes | None = None) -> None:
+    def notify(self, identifier: int, number: int | None, value: float, *, token: bytes | None = None) -> None:
         former, self.token = self.token, self.token if token is None else token
         self.wire.send(self._content(0x40, identifier.to_bytes(2, "big"), number, value))
         self.token = former
+
+
+class Still(aiocoap.resource.Resource):
+    """An instance that can be read, and not observed."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = value
+        self.asked: list[int | None] = []
+
+    async def render_get(self, request: Any) -> Any:
+        self.asked.append(request.opt.observe)
+        return aiocoap.Message(payload=b'[{"n":"/3303/0/5700","v":%.2f}]' % self.value, content_format=110)
+
+
+@pytest.fixture
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iot_gateway.listeners.lwm2m.server.CHECK_SECONDS", 0.05)
+
+
+async def test_what_a_node_does_not_observe_is_polled(tmp_path: Path, quick_checks: None):
+    async with lwm2m(tmp_path, poll_seconds=1) as rig, node(rig) as there:
+        still = Still(19.5)
+        there.site.remove_resource(("3303", "0"))
+        there.site.add_resource(("3303", "0"), still)
+        await there.register(links=b"</3303/0>,</3311/0>")
+        await until(lambda: status(rig)["observations"] == 1)
+        assert status(rig)["polled"] == 1
+        assert rig.intake.values()["plain/temperature/0"] == 19.5
+        still.value = 20.5
+        await until(lambda: rig.intake.values()["plain/temperature/0"] == 20.5)
+        # Each time it may have found room.
+        assert set(still.asked) == {0}
+        there.site.remove_resource(("3303", "0"))
+        there.site.add_resource(("3303", "0"), there.thermometer)
+        await until(lambda: status(rig)["observations"] == 2)
+        assert status(rig)["polled"] == 0
+        there.thermometer.change(5700, 22.5)
+        await until(lambda: rig.intake.values()["plain/temperature/0"] == 22.5)
+        assert len(there.lamp.asked) == 1
+
+
+async def test_values_that_are_polled_one_by_one(tmp_path: Path, quick_checks: None):
+    async with lwm2m(tmp_path, poll_seconds=1) as rig, node(rig) as there:
+        there.site.remove_resource(("3303", "0"))
+        there.site.add_resource(("3303", "0", "5700"), Still(19.5))
+        await there.register(links=b"</3303/0>")
+        await until(lambda: status(rig)["polled"] == 1)
+        rig.intake.taken.clear()
+        await until(lambda: rig.intake.taken)
+        assert {topic for _, topic, _ in rig.intake.taken} == {"plain/3303/0/5700"}
+        await there.update(b"</3311/0>")
+        await until(lambda: status(rig)["observations"] == 1)
+        assert status(rig)["polled"] == 0
+
+
+async def test_a_sleeping_node_is_polled_when_it_speaks(tmp_path: Path, quick_checks: None):
+    async with lwm2m(tmp_path, poll_seconds=1, awake_seconds=1) as rig, node(rig) as there:
+        still = Still(19.5)
+        there.site.remove_resource(("3303", "0"))
+        there.site.add_resource(("3303", "0"), still)
+        await there.register(links=b"</3303/0>", lvl="1.1", Q=True)
+        await until(lambda: status(rig)["polled"] == 1)
+        await asyncio.sleep(1.5)
+        asked = len(still.asked)
+        await asyncio.sleep(0.5)
+        assert len(still.asked) == asked
+        await there.update()
+        await until(lambda: len(still.asked) == asked + 1)
+
+
+async def test_a_notification_without_the_option_is_the_last_one(tmp_path: Path, quick_checks: None):
+    async with lwm2m(tmp_path) as rig:
+        with RawNode(rig) as node:
+            await node.register()
+            await until(lambda: status(rig)["observations"] == 1)
+            node.notify(7, None, 22.5)
+            assert await node.wire.receive() == b"\x60\x00\x00\x07"
+            await until(lambda: rig.intake.values()["plain/temperature/0"] == 22.5)
+            # It is asked again at once, being awake.
+            await node.answer(None, 23.5)
+            await until(lambda: rig.intake.values()["plain/temperature/0"] == 23.5)
+            assert status(rig) | {"observations": 0, "polled": 1} == status(rig)
 
 
 async def test_notifications_that_are_repeated(tmp_path: Path):

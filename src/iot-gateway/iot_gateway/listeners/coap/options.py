@@ -12,6 +12,8 @@ class Lwm2mOptions(Options):
     """How long a node in queue mode listens after it spoke (LwM2M 1.1, section 6.5: MAX_TRANSMIT_WAIT)."""
     answer_seconds: float = Field(default=20, ge=1, le=29)
     """How long a node may take to answer a write, an execution, or an observation."""
+    poll_seconds: float = Field(default=60, ge=1, le=86400)
+    """How often a node is asked for what it does not let be observed."""
     max_lifetime: int = Field(default=30 * 86400, ge=60)
     """Seconds; a longer lifetime is taken for this."""
     max_nodes: int = Field(default=10_000, ge=1, le=1_000_000)

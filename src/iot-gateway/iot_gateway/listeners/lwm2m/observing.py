@@ -1,4 +1,9 @@
-"""Observations (LwM2M 1.1 core, section 6.4; RFC 7641): the values of a node, as they change."""
+"""Observations (LwM2M 1.1 core, section 6.4; RFC 7641): the values of a node, as they change.
+
+A node may answer and yet not observe: it has no room for one more, or never observes that. Then its answer bears no
+Observe option (RFC 7641, section 4.1), and it is asked again now and then: each answer is a reading, and may be the
+beginning of an observation.
+"""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false
@@ -6,6 +11,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -18,6 +24,7 @@ from aiocoap.pipe import Pipe
 
 from iot_gateway.listeners.coap import wire
 from iot_gateway.listeners.coap.endpoint import Endpoint
+from iot_gateway.listeners.coap.options import Lwm2mOptions
 from iot_gateway.listeners.coap.storing import Pending, Storing
 from iot_gateway.listeners.lwm2m import objects, values
 from iot_gateway.listeners.lwm2m.objects import Path
@@ -51,13 +58,14 @@ class Notification(Pending):
 class Observing:
     """Sets up observations, and passes on what they bring."""
 
-    def __init__(self, endpoint: Endpoint, storing: Storing, seconds: float, heard: Callable[[Registration], None]):
-        self.seconds = seconds
-        """For a node to answer."""
+    def __init__(
+        self, endpoint: Endpoint, storing: Storing, options: Lwm2mOptions, heard: Callable[[Registration], None]
+    ):
         self.notifications = 0
         """Since the start."""
         self._endpoint = endpoint
         self._storing = storing
+        self._options = options
         self._heard = heard
         self._tasks: dict[Registration, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -82,6 +90,7 @@ class Observing:
         for stop in registration.observed.values():
             stop()
         registration.observed.clear()
+        registration.polled.clear()
 
     async def close(self) -> None:
         """End what is being set up."""
@@ -93,22 +102,25 @@ class Observing:
     async def _all(self, registration: Registration) -> None:
         async with self._places:
             registration.wanting = False
-            for instance in registration.offer.instances:
-                if instance in registration.observed:
-                    continue
-                try:
-                    await self._instance(registration, instance)
-                except (aiocoap.error.Error, TimeoutError) as error:
-                    registration.wanting = True
-                    logger.info("node %s does not answer: %s", registration.node, error or "time is up")
-                    return
-            count = len(registration.observed)
-            logger.info("%d observations of node %s are set up", count, registration.node)
+            before = len(registration.observed), len(registration.polled)
+            try:
+                for instance in registration.offer.instances:
+                    if instance not in registration.observed:
+                        await self._instance(registration, instance)
+            except (aiocoap.error.Error, TimeoutError) as error:
+                registration.wanting = True
+                logger.info("node %s does not answer: %s", registration.node, error or "time is up")
+                return
+            finally:
+                registration.poll_at = time.monotonic() + self._options.poll_seconds
+            after = len(registration.observed), len(registration.polled)
+            if after != before:
+                logger.info("node %s: %d observations are set up, %d values are polled", registration.node, *after)
 
     async def _instance(self, registration: Registration, instance: Path) -> None:
         """Observe an instance as a whole; its values one by one, where the node can't do that."""
         paths = [(*instance, number) for number in objects.OBJECTS[instance[0]].resources]
-        if registration.observed.keys().isdisjoint(paths):
+        if (registration.observed.keys() | registration.polled).isdisjoint(paths):
             answer = await self._observe(registration, instance)
             if answer.code.is_successful():
                 return
@@ -129,15 +141,19 @@ class Observing:
         stop = pipe.on_event(partial(self._event, registration, path, first))
         try:
             (await context.find_remote_and_interface(request)).request(pipe)
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self._options.answer_seconds):
                 answer = await first
         except BaseException:
             stop()
             raise
+        registration.polled.discard(path)
         if answer.opt.observe is None:
             stop()
         if answer.code.is_successful():
-            registration.observed[path] = stop
+            if answer.opt.observe is None:
+                registration.polled.add(path)
+            else:
+                registration.observed[path] = stop
             self._take(registration, path, answer)
         return answer
 
@@ -148,16 +164,19 @@ class Observing:
                 first.set_result(message)
             elif error is not None:
                 first.set_exception(error)
-        elif message is not None and message.code.is_successful():
+            return not is_last
+        told = message is not None and message.code.is_successful()
+        if is_last or not told:
+            # The node does not know of the observation any more (an error, or a value without the option, says so),
+            # or was not there when it was asked something.
+            registration.observed.pop(path, None)
+            registration.wanting = True
+        if told:
             self.notifications += 1
             self._heard(registration)
             self._take(registration, path, message)
-        elif message is not None or error is not None:
-            # The node does not know of the observation any more, or was not there when it was asked something.
-            registration.observed.pop(path, None)
-            registration.wanting = True
-            if message is not None and message.mtype is CON:
-                self._endpoint.messages.acknowledge(registration.address, message.mid)
+        elif message is not None and message.mtype is CON:
+            self._endpoint.messages.acknowledge(registration.address, message.mid)
         return not is_last
 
     def _take(self, registration: Registration, path: Path, message: Any) -> None:

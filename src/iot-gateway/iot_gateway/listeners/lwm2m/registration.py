@@ -74,12 +74,30 @@ class Registration:
     units: dict[Path, str] = field(default_factory=dict[Path, str])
     observed: dict[Path, Any] = field(default_factory=dict[Path, Any])
     """By path, what ends the observation."""
+    polled: set[Path] = field(default_factory=set[Path])
+    """Paths whose values it tells, and which it does not let be observed."""
+    poll_at: float = 0.0
+    """On the monotonic clock."""
     wanting: bool = True
     """Whether something that it offers is not observed yet."""
 
     def renew(self) -> None:
         """Let the lifetime begin anew."""
         self.expires = time.monotonic() + self.lifetime + GRACE
+
+    @property
+    def expires_at(self) -> float:
+        """When it expires, in seconds since the epoch, as far as the system's clock can be trusted."""
+        return time.time() + self.expires - time.monotonic()
+
+    def resume(self, expires_at: float) -> None:
+        """Go on with a lifetime that began before the gateway was started.
+
+        Time in which there was no gateway counts: when a lifetime is over, the server must remove the registration and
+        the node must register anew, whether or not it is in queue mode (LwM2M 1.1 core, section 6.2). An update that
+        was under way meanwhile is within :data:`GRACE`. By a clock that was set back, it begins anew.
+        """
+        self.expires = time.monotonic() + min(expires_at - time.time(), self.lifetime + GRACE)
 
     @property
     def address(self) -> Any:
@@ -90,6 +108,11 @@ class Registration:
     def reachable(self) -> bool:
         """Whether the node can be expected to listen."""
         return not self.queue or time.monotonic() < self.awake_until
+
+    @property
+    def due(self) -> bool:
+        """Whether it should be asked now for what it does not let be observed."""
+        return bool(self.polled) and self.reachable and time.monotonic() >= self.poll_at
 
     @property
     def accept(self) -> int | None:

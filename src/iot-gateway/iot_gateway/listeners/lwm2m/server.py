@@ -50,7 +50,7 @@ class Lwm2mServer:
         self._storing = storing
         self._contexts = contexts
         self._registry = Registry()
-        self._observing = Observing(endpoint, storing, options.answer_seconds, self._awake)
+        self._observing = Observing(endpoint, storing, options, self._awake)
         self._courier = Lwm2mCourier(self._registry, self._ask)
         self._file = core.state / "coap" / "registrations.json"
 
@@ -65,6 +65,9 @@ class Lwm2mServer:
                 for registration in self._registry.expired():
                     logger.info("node %s was not heard of for its lifetime", registration.node)
                     self._drop(registration)
+                for registration in self._registry:
+                    if registration.due:
+                        self._observing.begin(registration)
                 if self._registry.changed:
                     self._registry.changed = False
                     await asyncio.to_thread(_write, self._file, self._saved())
@@ -191,7 +194,7 @@ class Lwm2mServer:
 
     def _attend(self, registration: Registration) -> None:
         if self._registry.of_node(registration.node) is registration:
-            if registration.wanting:
+            if registration.wanting or registration.due:
                 self._observing.begin(registration)
             self._core.desk.arrived(registration.node)
 
@@ -213,7 +216,6 @@ class Lwm2mServer:
     # What is written down
 
     def _saved(self) -> bytes:
-        now = time.monotonic()
         return orjson.dumps(
             [
                 {
@@ -222,7 +224,7 @@ class Lwm2mServer:
                     "port": registration.address.port.local,
                     "peer": registration.address.peer,
                     "lifetime": registration.lifetime,
-                    "left": round(registration.expires - now),
+                    "expires": round(registration.expires_at, 3),
                     "queue": registration.queue,
                     "root": registration.offer.root,
                     "instances": registration.offer.instances,
@@ -266,7 +268,10 @@ class Lwm2mServer:
             ),
             fields["secure"],
         )
-        registration.expires = time.monotonic() + fields["left"]
+        registration.resume(fields["expires"])
+        if registration.expires <= time.monotonic():
+            logger.info("node %s was not heard of for its lifetime, during which the gateway was away", node.name)
+            return
         self._registry.add(registration)
         if not registration.queue:
             self._observing.begin(registration)
@@ -278,6 +283,7 @@ class Lwm2mServer:
             "registered": len(registered),
             "queue_mode": sum(registration.queue for registration in registered),
             "observations": sum(len(registration.observed) for registration in registered),
+            "polled": sum(len(registration.polled) for registration in registered),
             "notifications": self._observing.notifications,
             "sends": self.sends,
         }
