@@ -124,9 +124,13 @@ class UnitAgent(threading.Thread):
     def _detach_untold(self) -> None:
         """Let storage go that was added and taken away before the unit was told of it."""
         model = self._model
-        with model.store.write():
+        with model.store.read():
             told = snapshot.local_state(model.unit(self.unit)).storage
-            for storage_id in storage.lost_untold(model, self.unit, told):
+            lost = storage.lost_untold(model, self.unit, told)
+        for storage_id in lost:
+            storage.unmount(model, storage_id)
+        with model.store.write():
+            for storage_id in lost:
                 storage.detached(model, storage_id)
 
     def _begin(self, event: Event, attempts: int) -> "_Begun | None":
@@ -162,7 +166,7 @@ class UnitAgent(threading.Thread):
         context = HookContext(model, model.unit(self.unit), event)
         try:
             self._lay_out(row, begun.charm, event)
-            if event.kind == "storage-attached":
+            if event.kind in ("storage-attached", "storage-detaching"):
                 storage.mount(model, event.storage_id)
             outcome = self._dispatch(context, begun.machine)
         except (TabletopError, OSError) as error:

@@ -203,12 +203,16 @@ class Controller:
         """Remove a unit."""
         with self._changing(model) as found:
             subordinates.refuse(found, unit)
-            removal.remove_unit(found, unit, force=force, destroy_storage=destroy_storage)
+            name = removal.remove_unit(found, unit, destroy_storage=destroy_storage)
+        if force:
+            _bury(found, [name])
 
     def remove_application(self, model: str, app: str, force: bool = False, destroy_storage: bool = False) -> None:
         """Remove an application."""
         with self._changing(model) as found:
-            removal.remove_application(found, app, force=force, destroy_storage=destroy_storage)
+            units = removal.remove_application(found, app, destroy_storage=destroy_storage)
+        if force:
+            _bury(found, units)
 
     def storage(self, model: str) -> dict[str, Any]:
         """List the storage."""
@@ -253,7 +257,8 @@ class Controller:
     def remove_machine(self, model: str, machine: str, force: bool = False) -> None:
         """Remove a machine."""
         with self._changing(model) as found:
-            removal.remove_machine(found, _number(machine, "machine"), force=force)
+            units = removal.remove_machine(found, _number(machine, "machine"), force=force)
+        _bury(found, units)
 
     def kill_machine(self, model: str, target: str, seconds: float | None = None, stay: bool = False) -> dict[str, str]:
         """Pull a machine's plug."""
@@ -409,11 +414,13 @@ class Controller:
 
     def resolved(self, model: str, unit: str, no_retry: bool = False) -> None:
         """Try a failed hook again, or go on as if it had succeeded."""
+        if no_retry:
+            # Its machine may be booting, and other commands are not to wait for that.
+            found = self._model(model)
+            transaction.make_way(found, _failed(found.unit(unit)).event)
         with self._changing(model) as found, found.store.write():
             row = found.unit(unit)
-            operation = Operation.of(row)
-            if operation is None or operation.state != "failed":
-                raise TabletopError(f'unit "{row["name"]}" is not in an error state')
+            operation = _failed(row)
             if no_retry:
                 transaction.skip(found, row, operation.event)
                 return
@@ -556,6 +563,23 @@ class Controller:
 
     def _changing(self, name: str) -> Change:
         return Change(self._runner(name))
+
+
+def _bury(model: Model, units: Sequence[str]) -> None:
+    for unit in units:
+        removal.bury(model, unit)
+
+
+def _failed(row: Any) -> Operation:
+    """Return the hook of a unit (its row) that has failed.
+
+    Raises:
+        TabletopError: none has.
+    """
+    operation = Operation.of(row)
+    if operation is None or operation.state != "failed":
+        raise TabletopError(f'unit "{row["name"]}" is not in an error state')
+    return operation
 
 
 def _task_id(text: str | int) -> int:

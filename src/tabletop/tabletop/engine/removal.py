@@ -8,8 +8,8 @@ from tabletop.engine.model import Model, NotFoundError
 from tabletop.errors import TabletopError
 
 
-def remove_unit(model: Model, unit: str, *, force: bool = False, destroy_storage: bool = False) -> None:
-    """Start to remove a unit; with `force`, don't let it run its last hooks. Its storage stays unless it is to go.
+def remove_unit(model: Model, unit: str, *, destroy_storage: bool = False) -> str:
+    """Start to remove a unit; its storage stays unless it is to go. Return its name.
 
     Raises:
         NotFoundError: there is no such unit.
@@ -20,12 +20,11 @@ def remove_unit(model: Model, unit: str, *, force: bool = False, destroy_storage
         subordinates.start_removal(model, name)
         for leaving in (name, *subordinates.of(model, name)):
             storage.release(model, leaving, destroy=destroy_storage)
-    if force:
-        bury(model, name)
+    return name
 
 
-def remove_application(model: Model, application: str, *, force: bool = False, destroy_storage: bool = False) -> None:
-    """Start to remove an application with its units and relations.
+def remove_application(model: Model, application: str, *, destroy_storage: bool = False) -> list[str]:
+    """Start to remove an application with its units and relations; return the units' names.
 
     Raises:
         NotFoundError: there is no such application.
@@ -41,13 +40,11 @@ def remove_application(model: Model, application: str, *, force: bool = False, d
         for row in ending:
             relations.end_relation(model, row["relation"])
         relations.forget_applications(model)
-    if force:
-        for unit in units:
-            bury(model, unit)
+    return units
 
 
-def remove_machine(model: Model, number: int, *, force: bool = False) -> None:
-    """Remove a machine; with `force`, also the units on it, which don't run their last hooks.
+def remove_machine(model: Model, number: int, *, force: bool = False) -> list[str]:
+    """Start to remove a machine; with `force`, also the units on it, whose names are returned: they are to be buried.
 
     Raises:
         NotFoundError: there is no such machine.
@@ -64,12 +61,14 @@ def remove_machine(model: Model, number: int, *, force: bool = False) -> None:
             remove_unit(model, unit)
         if not units:
             store.execute("UPDATE machine SET life = 'dying' WHERE number = ?", number)
-    for unit in units:
-        bury(model, unit)
+    return units
 
 
 def bury(model: Model, unit: str) -> None:
-    """Remove what is left of a unit and its subordinates; its machine goes with its last unit."""
+    """Remove what is left of a unit and its subordinates, without last hooks; its machine goes with its last unit.
+
+    It waits for a machine that boots, so whoever calls it holds nothing that others wait for.
+    """
     store = model.store
     for name in subordinates.of(model, unit):
         bury(model, name)

@@ -135,13 +135,10 @@ def release(model: Model, unit: str, *, destroy: bool) -> None:
 
 
 def detached(model: Model, storage_id: str) -> None:
-    """Take a piece of storage from its unit, which has been told; inside `write`."""
-    piece = model.store.one(
-        "SELECT storage.*, unit.machine FROM storage JOIN unit ON unit.name = storage.unit WHERE id = ?", storage_id
-    )
+    """Take a piece of storage from its unit, which has been told; inside `write`, and after `unmount`."""
+    piece = _placed(model, storage_id)
     if piece is None:
         return
-    _unmount(model, piece)
     _move(_directory(model, piece["machine"], storage_id), _directory(model, None, storage_id))
     model.store.execute(
         "UPDATE storage SET unit = NULL, location = '', since = ? WHERE id = ?", time.time(), storage_id
@@ -158,17 +155,25 @@ def lost_untold(model: Model, unit: str, told: Sequence[str]) -> list[str]:
     return [row["id"] for row in _of(model, unit) if row["life"] != "alive" and row["id"] not in told]
 
 
-def unmount_all(model: Model, unit: str) -> None:
-    """Unmount what a unit has that is to go, ahead of `detach_all` and not inside `write`: its machine may be booting.
+def unmount(model: Model, storage_id: str) -> None:
+    """Unmount a piece of storage that is to go, ahead of `detached` and not inside `write`: its machine may be booting.
 
     That takes minutes, in which the state is not to be held.
+
+    Raises:
+        TabletopError: the machine can't let go of it.
     """
     with model.store.read():
-        pieces = model.store.all(
-            "SELECT storage.*, unit.machine FROM storage JOIN unit ON unit.name = storage.unit WHERE unit = ?", unit
-        )
-    for piece in pieces:
-        _unmount(model, piece)
+        piece = _placed(model, storage_id)
+        bind = None if piece is None else _bind(model, piece)
+    if piece is not None and bind is not None:
+        model.machines.unbind(piece["host"], bind.target)
+
+
+def unmount_all(model: Model, unit: str) -> None:
+    """Unmount all that a unit has, ahead of `detach_all`; see `unmount`."""
+    for row in _of(model, unit):
+        unmount(model, row["id"])
 
 
 def detach_all(model: Model, unit: str) -> None:
@@ -196,11 +201,7 @@ def mount(model: Model, storage_id: str) -> None:
         TabletopError: the machine refuses.
     """
     with model.store.read():
-        piece = model.store.one(
-            "SELECT storage.*, unit.machine, machine.name AS host FROM storage JOIN unit ON unit.name = storage.unit"
-            " JOIN machine ON machine.number = unit.machine WHERE id = ?",
-            storage_id,
-        )
+        piece = _placed(model, storage_id)
         if piece is None:
             return
         _bring(model, piece)
@@ -228,13 +229,6 @@ def _bind(model: Model, piece: Any) -> Bind | None:
     if piece["location"] in (str(source), _seen(model, piece["machine"], piece["id"])) and not piece["read_only"]:
         return None
     return Bind(source, piece["location"], bool(piece["read_only"]))
-
-
-def _unmount(model: Model, piece: Any) -> None:
-    bind = _bind(model, piece)
-    if bind is not None:
-        host = model.store.value("SELECT name FROM machine WHERE number = ?", piece["machine"])
-        model.machines.unbind(host, bind.target)
 
 
 def _leave(model: Model, storage_id: str, *, destroy: bool) -> None:
@@ -308,6 +302,15 @@ def _living(model: Model, unit: str) -> Any:
     if row["life"] != "alive":
         raise TabletopError(f'unit "{row["name"]}" is being removed')
     return row
+
+
+def _placed(model: Model, storage_id: str) -> Any:
+    """Return the row of a piece of storage with its `machine`, a number, and its `host`, a name; None if detached."""
+    return model.store.one(
+        "SELECT storage.*, unit.machine, machine.name AS host FROM storage JOIN unit ON unit.name = storage.unit"
+        " JOIN machine ON machine.number = unit.machine WHERE id = ?",
+        storage_id,
+    )
 
 
 def _of(model: Model, unit: str) -> Sequence[Any]:

@@ -21,6 +21,8 @@ def commit(context: HookContext) -> None:
         CommitError: something that it asked for is refused; nothing is committed.
     """
     model, store = context.model, context.model.store
+    if context.event is not None:
+        make_way(model, context.event)
     # What the hook left running may still call tools.
     with context.lock, store.write():
         if store.one("SELECT 1 FROM unit WHERE name = ?", context.unit) is None:
@@ -61,14 +63,26 @@ def reboot(model: Model, machine: int) -> None:
     model.log.add(f"machine-{machine}", "INFO", "juju.worker.reboot", "rebooting: a charm asked for it")
 
 
+def make_way(model: Model, event: Event) -> None:
+    """Do what an event's end needs of the machine; ahead of `acknowledge`, and not inside `write`.
+
+    What is undone here for nothing, since the end is refused or never comes, the event's next try does again.
+    """
+    if event.kind == "storage-detaching":
+        storage.unmount(model, event.storage_id)
+
+
 def skip(model: Model, unit: Any, event: Event) -> None:
-    """Let a unit (its row) go on as if the hook that failed had succeeded; inside `write`."""
+    """Let a unit (its row) go on as if the hook that failed had succeeded; inside `write`, after `make_way`."""
     # A configuration that has changed since counts as told; a newer charm is still to come.
     acknowledge(model, unit["name"], renewed(model, unit, event) if event.kind == "config-changed" else event)
 
 
 def acknowledge(model: Model, unit: str, event: Event) -> None:
-    """Note that a unit has been told of an event, by its hook's success or by an operator who skips it; in `write`."""
+    """Note that a unit has been told of an event, by its hook's success or by an operator who skips it.
+
+    Inside `write`, after `make_way`.
+    """
     store = model.store
     row = model.unit(unit)
     local = lifecycle.acknowledge(local_state(row), event)

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,17 @@ from leftovers import short_directory
 from world import SETTINGS, World
 
 from tabletop.boot import Bind
+from tabletop.engine import refusals, transaction
 from tabletop.engine import storage as stores
-from tabletop.engine import transaction
+from tabletop.engine.agent import UnitAgent
 from tabletop.engine.hooks import HookContext
+from tabletop.engine.lifecycle import Event
+from tabletop.engine.operation import Operation
 from tabletop.engine.refusals import CommitError
 from tabletop.engine.storagespec import parse_directive, parse_size, show_size
 from tabletop.errors import TabletopError
+
+DETACHING = Event("storage-detaching", storage_id="data/0")
 
 
 def storage(world: World) -> dict[str, Any]:
@@ -317,6 +322,100 @@ def test_the_model_goes_on_while_a_booting_machine_is_waited_for_to_unmount_stor
     assert {one["status"]["current"] for one in storage(elsewhere).values()} == {"detached"}
 
 
+def succeed(world: World) -> None:
+    """End a storage-detaching hook of box/0 well."""
+    model = world.controller._model("m")
+    transaction.commit(HookContext(model, model.unit("box/0"), DETACHING))
+
+
+def give_up(world: World) -> None:
+    """Have an operator skip a storage-detaching hook of box/0 that failed."""
+    store = world.controller._model("m").store
+    with store.write():
+        store.execute("UPDATE unit SET op = ? WHERE name = 'box/0'", Operation(DETACHING, "failed", 1, 9e9).to_json())
+    world.controller.resolved("m", "box/0", no_retry=True)
+
+
+def detach_untold(world: World) -> None:
+    """Let box/0 lose storage that it was never told of."""
+    store = world.controller._model("m").store
+    with store.write():
+        store.execute("UPDATE storage SET life = 'detaching' WHERE id = 'data/0'")
+    UnitAgent(world.controller._model("m"), "box/0")._detach_untold()
+
+
+def remove_by_force(world: World) -> None:
+    world.controller.remove_unit("m", "box/0", force=True)
+
+
+def remove_application_by_force(world: World) -> None:
+    world.controller.remove_application("m", "box", force=True)
+
+
+def remove_machine_by_force(world: World) -> None:
+    world.controller.remove_machine("m", "0", force=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [succeed, give_up, detach_untold, remove_by_force, remove_application_by_force, remove_machine_by_force],
+)
+def test_other_commands_go_on_while_a_booting_machine_is_waited_for_to_unmount_storage(
+    elsewhere: World, monkeypatch: pytest.MonkeyPatch, command: Callable[[World], None]
+) -> None:
+    elsewhere.deploy("hoarder", "box")
+    elsewhere.deploy("provider", "db")
+    unmounted: list[str] = []
+
+    def unbind(_name: str, target: str) -> None:
+        assert answers(elsewhere, lambda: elsewhere.controller.set_config("m", "db", {"port": "7"}))
+        unmounted.append(target)
+
+    monkeypatch.setattr(elsewhere.machines, "unbind", unbind)
+    command(elsewhere)
+    assert "/srv/data" in unmounted
+    assert storage(elsewhere)["data/0"]["status"]["current"] == "detached"
+
+
+def test_a_hook_that_detaches_storage_has_it_at_each_of_its_tries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a try may have been refused after the storage was unmounted."""
+    mounted: set[str] = set()
+    monkeypatch.setattr(world.machines, "bind", lambda _name, bind: mounted.add(Path(bind.target).name))
+    monkeypatch.setattr(world.machines, "unbind", lambda _name, target: mounted.discard(Path(target).name))
+    # It is read-only, so that these machines, too, have to mount it.
+    world.deploy("hoarder", "box", storage={"cache": "1"})
+    world.settle()
+    (cache,) = (one for one in storage(world) if one.startswith("cache/"))
+    number = cache.partition("/")[2]
+    seen: list[bool] = []
+    check = refusals.check
+
+    def refuse_once(context: HookContext) -> None:
+        if context.event is not None and context.event.storage_id == cache:
+            seen.append(number in mounted)
+            if len(seen) == 1:
+                raise CommitError("not yet")
+        check(context)
+
+    dispatch = UnitAgent._dispatch
+    began: list[bool] = []
+
+    def look(self: UnitAgent, context: HookContext, machine: str) -> object:
+        if context.event is not None and context.event.storage_id == cache:
+            began.append(number in mounted)
+        return dispatch(self, context, machine)
+
+    monkeypatch.setattr(refusals, "check", refuse_once)
+    monkeypatch.setattr(UnitAgent, "_dispatch", look)
+    world.controller.detach_storage("m", [cache])
+    world.until(lambda: storage(world)[cache]["status"]["current"] == "detached", f"{cache} being detached")
+    assert began == [True, True]
+    assert seen == [False, False]
+    assert not mounted
+
+
 def test_the_model_goes_on_while_large_storage_is_removed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.deploy("hoarder", "box")
     world.settle()
@@ -338,9 +437,9 @@ def test_the_model_goes_on_while_large_storage_is_removed(world: World, monkeypa
     assert not folder.exists()
 
 
-def answers(world: World) -> bool:
-    """Tell whether the model's state can be had by another thread now."""
-    asking = threading.Thread(target=world.status)
+def answers(world: World, ask: Callable[[], object] | None = None) -> bool:
+    """Tell whether another thread is answered now: what it asks for, or else the model's status."""
+    asking = threading.Thread(target=ask or world.status)
     asking.start()
     asking.join(5)
     return not asking.is_alive()
