@@ -213,7 +213,7 @@ class Rig:
 
     async def start(self) -> None:
         self.task = asyncio.create_task(self.listener.run())
-        await until(lambda: self.listener.status()["connected"] and self.listener._servers)
+        await until(lambda: self.listener.status()["connected"] and self.listener._ports._servers)
 
     async def stop(self) -> None:
         self.task.cancel()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from mqtt_rig import Rig, connect, publish, run, string, until
 
-from iot_gateway.listeners.mqtt import connection, site, wire
+from iot_gateway.listeners.mqtt import at_broker, connection, site, wire
+from iot_gateway.listeners.mqtt import properties as props
+from iot_gateway.listeners.mqtt.tls import TlsOptions
 from iot_gateway.nodes import Node, credentials
 
 TOPIC = "telemetry/node-1"
@@ -62,7 +64,7 @@ def test_mqtt_5_is_told_the_listeners_bounds(tmp_path: Path):
         client.send(connect(5, client_id="", properties=b"\x11\x00\x00\x00\x0a"))
         answer = await client.packet()
         properties = wire.Reader(answer, 4, len(answer))
-        found: dict[int, Any] = dict(connection.props.read(properties))
+        found: dict[int, Any] = dict(props.read(properties))
         assert found[0x21] == struct.pack(">H", 7)
         assert found[0x27] == struct.pack(">I", 2**20)
         assert found[0x22] == b"\x00\x0a"
@@ -513,7 +515,7 @@ def test_a_broker_that_does_not_keep_up_is_not_flooded(tmp_path: Path):
             client.send(packet)
         await asyncio.sleep(0.1)
         (kept,) = rig.hub.sessions.values()
-        assert kept._backend._transport.get_write_buffer_size() < 2 * 2**20
+        assert kept._at_broker._backend._transport.get_write_buffer_size() < 2 * 2**20
         rig.broker.writer_of("node-1:c").transport.resume_reading()  # type: ignore[attr-defined]
         await until(lambda: rig.broker.packets.count(packet) == 200)
 
@@ -531,6 +533,24 @@ def test_too_many_clients(tmp_path: Path):
         assert await crowd[-1].closed() == b""
 
     run(tmp_path, test, max_clients=2)
+
+
+@pytest.mark.parametrize("bound", ["max_clients", "files"])
+def test_a_client_that_returns_has_its_place_when_all_are_taken(tmp_path: Path, bound: str):
+    async def test(rig: Rig) -> None:
+        former = await rig.node(level=5, clean=False)
+        if bound == "files":
+            rig.hub.max_files = len(rig.hub.connections) + rig.hub.backends
+        again = await rig.client()
+        assert (await again.hello(connect(5, clean=False)))[3] == 0
+        assert await former.closed() == b"\xe0\x01\x8e"
+        again.send(publish(TOPIC, b"one", 1, v5=True))
+        assert await again.packet() == b"\x40\x02\x00\x01"
+        other = await rig.client()
+        assert (await other.hello(connect(5, client_id="other"))).hex() == "2003009700"
+        assert rig.listener.status()["clients"] == 1
+
+    run(tmp_path, test, **({"max_clients": 1} if bound == "max_clients" else {}))
 
 
 def test_nodes_that_go_are_cut_off_and_others_are_not(tmp_path: Path):
@@ -555,7 +575,7 @@ def test_settings_that_can_and_can_not_change_in_place(tmp_path: Path):
         client.send(b"\xc0\x00")
         assert await client.packet() == b"\xd0\x00"
         assert not rig.listener.configure(rig.listener.options.model_copy(update={"topic_prefix": "x"}))
-        tls = connection.tls.TlsOptions(certificate=tmp_path, key=tmp_path)
+        tls = TlsOptions(certificate=tmp_path, key=tmp_path)
         assert not rig.listener.configure(rig.listener.options.model_copy(update={"tls": tls}))
 
     run(tmp_path, test)
@@ -571,7 +591,7 @@ def test_a_port_that_is_taken_is_tried_again(tmp_path: Path, monkeypatch: pytest
         task = asyncio.create_task(other.listener.run())
         await until(lambda: "in use" in (other.listener.status()["error"] or ""))
         await rig.stop()
-        await until(lambda: other.listener._servers)
+        await until(lambda: other.listener._ports._servers)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -683,7 +703,7 @@ def test_a_broker_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_broker_is_pinged_for_clients_that_only_send_telemetry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("iot_gateway.listeners.mqtt.listener.CHECK_SECONDS", 0.02)
-    monkeypatch.setattr(connection, "PING_BROKER_SECONDS", 0.1)
+    monkeypatch.setattr(at_broker, "PING_SECONDS", 0.1)
 
     async def test(rig: Rig) -> None:
         client = await rig.node(clean=False)

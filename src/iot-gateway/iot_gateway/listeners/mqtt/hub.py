@@ -109,6 +109,12 @@ class Hub:
         self.paused = False
         """No payloads are taken now."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for a further client."""
+        files = len(self.connections) + self.backends
+        return len(self.sessions) >= self.options.max_clients or files >= self.max_files
+
     def pause(self, paused: bool) -> None:
         """Have no connection read, or all of them.
 
