@@ -12,12 +12,14 @@ import ops
 import zmq
 from typing_extensions import override
 
+import amqp_route
 import mosquitto
 import relay
 import relay_settings
 import smoke
 import tls_files
 from actions import relay_action
+from amqp_nodes import AmqpNodes
 from command_actions import CommandActions
 from identities import Identities, Identity
 from iot_charm.base import ReconcilingCharm, action
@@ -50,6 +52,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         self._certificate = UnitCertificate(self, CERTIFICATES, self._wanted_certificate)
         self._registry = Registry(self)
         self._identities = Identities(self)
+        self._amqp_nodes = AmqpNodes(self, self._registry)
         self._command_actions = CommandActions(self)
         self._node_actions = NodeActions(self, self._registry, self._identities, self._serve_nodes)
         framework.observe(self.on.stop, self._on_stop)
@@ -68,26 +71,43 @@ class GatewayCharm(ReconcilingCharm[State]):
     def ask(self) -> None:
         try:
             config = load_config(self, GatewayConfig)
-            commands = f"{config.site}.{config.gateway(self.unit)}"
         except InvalidConfigError:
-            commands = ""
+            config = None
         for relation in self.active_relations(AMQP):
-            # With an option that can't be, what was asked for stays.
-            if commands or RabbitmqRequest.read(relation, self.unit) is None:
-                request = RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish", commands=commands)
-                request.publish(relation, self.unit)
+            if config is not None:
+                self._ask_rabbitmq(config, relation)
+            elif RabbitmqRequest.read(relation, self.unit) is None:
+                # With an option that can't be, what was asked for stays.
+                RabbitmqRequest(username=self.app.name, vhost=VHOST, access="publish").publish(relation, self.unit)
+        if config is not None and not config.amqp:
+            self._amqp_nodes.withdraw()
         self._certificate.ask()
 
+    def _ask_rabbitmq(self, config: GatewayConfig, relation: ops.Relation) -> None:
+        nodes = self._amqp_nodes.ensure_secret(relation) if config.amqp else ""
+        reached = sorted(host_names(",".join(self._reached_at()))) if config.amqp else []
+        RabbitmqRequest(
+            username=self.app.name,
+            vhost=VHOST,
+            access="publish",
+            commands=config.key(self.unit),
+            nodes_secret=nodes,
+            reached_at=",".join(reached),
+        ).publish(relation, self.unit)
+
     def _wanted_certificate(self) -> Wanted:
+        return Wanted(self.unit.name.replace("/", "-"), self._reached_at())
+
+    def _reached_at(self) -> frozenset[str]:
+        """Return the names and addresses by which nodes reach this unit."""
         # Not by the options' model: while one of them can't be, the certificate goes on being what it is.
         reached = [own_address(self, relation) for relation in self.active_relations(MQTT)]
         own = [bind_address(self, MQTT), socket.getfqdn()]
-        further = host_names(str(self.config["certificate_names"]))
-        return Wanted(self.unit.name.replace("/", "-"), names(reached, own, further))
+        return names(reached, own, host_names(str(self.config["certificate_names"])))
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
-        config, broker, tls = state.config, self._usable_broker(state), self._tls(state)
+        config, broker, tls = state.config, state.usable_broker, self._tls(state)
         self._identities.withdraw_others(state.nodes)
         # Before the relay is there nobody takes what nodes publish: so there are no identities yet.
         relayed = broker is not None or relay.is_installed()
@@ -97,28 +117,28 @@ class GatewayCharm(ReconcilingCharm[State]):
         if config.zeromq and self.unit.is_leader():
             self._registry.make_curve_key()
         zeromq = self._zeromq(config)
+        routes = self._amqp_nodes.routes(state, self._addresses())
         tcp = [config.mqtt_port, tls.port if tls else 0, *((zeromq.pull_port, zeromq.router_port) if zeromq else ())]
-        ports: list[int | ops.Port] = [port for port in tcp if port]
+        ports: list[int | ops.Port] = [port for port in (*tcp, *(route.port for route in routes)) if port]
         self.unit.set_ports(*ports, *([ops.Port("udp", config.coap_port)] if config.coap else []))
         if broker is not None:
-            settings = self._relay_settings(config, broker, tls)
+            settings = self._relay_settings(state, broker, tls)
             if relay.ensure_relay(settings, broker.password, _roster(state, identities)):
                 relay.wait_until_connected(CONNECT_SECONDS)
         elif relayed:
             relay.ensure_nodes(_roster(state, identities))
         if relayed:
             self._publish(config, state.nodes, identities, tls)
+        amqp_route.ensure_routes(routes)
+
+    def _addresses(self) -> list[str]:
+        """Return the addresses on which nodes find this unit."""
+        return list(dict.fromkeys((relay_settings.LOOPBACK, bind_address(self, MQTT))))
 
     def _zeromq(self, config: GatewayConfig) -> relay_settings.ZeroMq | None:
         """Return the ZeroMQ listener's settings; None while there is none, or no key yet."""
         key = self._registry.curve_key if config.zeromq else ""
         return relay_settings.ZeroMq(config.zeromq_pull_port, config.zeromq_router_port, key) if key else None
-
-    @staticmethod
-    def _usable_broker(state: State) -> Broker | None:
-        """Return the broker, unless TLS is required and it offers none: the relay then stays as it is."""
-        broker = state.broker
-        return None if broker and state.config.uplink_tls == "required" and not broker.answer.ca else broker
 
     def _tls(self, state: State) -> relay_settings.Tls | None:
         """Return the encrypted listener's settings; with the former certificate while another one is waited for."""
@@ -145,6 +165,7 @@ class GatewayCharm(ReconcilingCharm[State]):
         state = self.load_state()
         if relay.is_installed():
             relay.ensure_nodes(_roster(state, self._ensure_identities(state)))
+        self._amqp_nodes.update()
         listener = self._listener(state.config, self._tls(state))
         coap_port = state.config.coap_port if state.config.coap else 0
         zeromq = self._zeromq(state.config)
@@ -161,6 +182,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             **({"ca": listener.ca} if listener.ca else {}),
             **({"zeromq-server-key": zmq.curve_public(zeromq.secret_key.encode()).decode()} if zeromq else {}),
             "topic": f"{listener.topic_prefix}/<node>",
+            **self._amqp_nodes.shown(state),
         }
 
     def _publish(
@@ -194,10 +216,8 @@ class GatewayCharm(ReconcilingCharm[State]):
             tls.ca if tls else "",
         )
 
-    def _relay_settings(
-        self, config: GatewayConfig, broker: Broker, tls: relay_settings.Tls | None
-    ) -> relay_settings.Settings:
-        answer = broker.answer
+    def _relay_settings(self, state: State, broker: Broker, tls: relay_settings.Tls | None) -> relay_settings.Settings:
+        config, answer = state.config, broker.answer
         return relay_settings.Settings(
             site=config.site,
             gateway=config.gateway(self.unit),
@@ -223,16 +243,20 @@ class GatewayCharm(ReconcilingCharm[State]):
             tls=tls,
             zeromq=self._zeromq(config),
             coap=relay_settings.Coap(config.coap_port, config.coap_plain, config.lwm2m) if config.coap else None,
+            amqp=self._amqp_nodes.listener(state),
+            plain=config.plain_topics,
             amqp_ca=answer.ca,
-            commands_queue=answer.commands_queue(f"{config.site}.{config.gateway(self.unit)}"),
+            commands_queue=answer.commands_queue(config.key(self.unit)),
         )
 
     def _on_stop(self, _: ops.StopEvent) -> None:
         # Nodes first: what they can't hand over any more they keep.
+        amqp_route.stop()
         relay.stop()
         mosquitto.stop()
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
+        amqp_route.ensure_routes(())
         relay.remove()
         mosquitto.remove_unit()
 
@@ -246,7 +270,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             yield ops.BlockedStatus("Missing required amqp relation")
         elif state.broker is None:
             yield ops.WaitingStatus("Waiting for RabbitMQ (amqp)")
-        elif self._usable_broker(state) is None:
+        elif state.usable_broker is None:
             yield ops.WaitingStatus("Waiting for RabbitMQ (amqp) to offer TLS, as uplink_tls=required wants it")
         yield from self._tls_statuses(state)
         if not mosquitto.running():
@@ -295,6 +319,7 @@ class GatewayCharm(ReconcilingCharm[State]):
             yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to take readings: {reason}")
         elif (commands := uplink.get("commands")) and commands["error"]:
             yield ops.WaitingStatus(f"Waiting for RabbitMQ (amqp) to give commands: {commands['error']}")
+        yield from self._amqp_nodes.statuses(state, seen["listeners"].get("amqp", {}))
         yield ops.ActiveStatus(describe_nodes(state.known_nodes, seen))
 
     # Actions

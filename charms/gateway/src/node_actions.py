@@ -241,7 +241,12 @@ class NodeActions(ops.Object):
             raise NodeActionError(f"common-name={common_name!r}: it is that of a related unit's node")
 
     def _show(self, event: ops.ActionEvent, made: Provisioned) -> None:
-        where = {key: text.replace("<node>", made.node.name) for key, text in self._serve().items()}
+        by_amqp = "amqp-password" in made.shown
+        where = {
+            key: text.replace("<node>", made.node.name)
+            for key, text in self._serve().items()
+            if by_amqp or not key.startswith("amqp-")
+        }
         event.set_results(
             {
                 "node": made.node.name,

@@ -5,15 +5,18 @@ import ssl
 from typing import Annotated, Literal
 
 import ops
-from pydantic import ByteSize, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+import plain_rules
 from iot_charm.config import CharmConfig
+from iot_gateway.config import PlainConfig
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?"
 OutboxBytes = Annotated[ByteSize, Field(ge=2**20, le=2**40)]
 Prefix = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+_TCP_PORTS = ("mqtt_port", "mqtt_tls_port", "zeromq_pull_port", "zeromq_router_port", "metrics_port", "amqp_port")
 
 
 def host_names(text: str) -> list[str]:
@@ -28,6 +31,7 @@ class GatewayConfig(CharmConfig):
     gateway_id: str = Field(pattern=f"^({_NAME})?$")
     topic_prefix: Prefix
     commands_prefix: Prefix
+    plain_topics: Annotated[tuple[PlainConfig, ...], BeforeValidator(plain_rules.parse)]
     mqtt_port: int = Field(ge=0, le=65535)
     mqtt_tls_port: int = Field(ge=1, le=65535)
     client_certificates: Literal["off", "optional", "required"]
@@ -50,6 +54,9 @@ class GatewayConfig(CharmConfig):
     resend_rate: int = Field(ge=0, le=10_000_000)
     metrics_port: int = Field(ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    amqp: bool
+    amqp_port: int = Field(ge=0, le=65535)
+    amqp_tls_port: int = Field(ge=1, le=65535)
 
     @field_validator("commands_prefix")
     @classmethod
@@ -97,6 +104,19 @@ class GatewayConfig(CharmConfig):
             raise PydanticCustomError("metrics_port", "must be another than mqtt_port and mqtt_tls_port")
         return value
 
+    @field_validator("amqp_port", "amqp_tls_port")
+    @classmethod
+    def _apart_from_others(cls, value: int, info: ValidationInfo) -> int:
+        used = [name for name in _TCP_PORTS if not name.startswith("zeromq") or info.data.get("zeromq")]
+        taken = [name for name in used if name != info.field_name and info.data.get(name) == value]
+        if value and taken and info.data.get("amqp"):
+            raise PydanticCustomError("port", "must be another than {taken}", {"taken": " and ".join(taken)})
+        return value
+
     def gateway(self, unit: ops.Unit) -> str:
         """Return the gateway's name."""
         return self.gateway_id or unit.name.replace("/", "-")
+
+    def key(self, unit: ops.Unit) -> str:
+        """Return how the routing keys of the gateway begin, ``<site>.<gateway>``."""
+        return f"{self.site}.{self.gateway(unit)}"

@@ -155,7 +155,7 @@ def ensure_relay(settings: relay_settings.Settings, amqp_password: str, roster: 
     changed |= tls_files.ensure(_tls_files(settings), user=USER)
     changed |= ensure_file(
         relay_settings.SECRETS,
-        relay_settings.secrets_text(amqp_password, settings.zeromq),
+        relay_settings.secrets_text(settings, amqp_password),
         mode=0o600,
         owner=USER,
         group=USER,

@@ -1,13 +1,14 @@
 """What the relay's configuration depends on, and the files that say so."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mosquitto
 import tls_files
+from iot_gateway.config import PlainConfig
 
 DIRECTORY = Path("/etc/iot-gateway")
 SECRETS = DIRECTORY / "secrets.toml"
@@ -79,6 +80,16 @@ class ZeroMq:
 
 
 @dataclass(frozen=True)
+class Amqp:
+    """The listener for AMQP, at the same broker as the uplink."""
+
+    queue: str
+    """Of what nodes publish."""
+    commands_exchange: str
+    """Of commands to nodes."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the relay's configuration depends on."""
 
@@ -103,6 +114,8 @@ class Settings:
     tls: Tls | None = None
     coap: Coap | None = None
     zeromq: ZeroMq | None = None
+    amqp: Amqp | None = None
+    plain: tuple[PlainConfig, ...] = ()
     amqp_ca: str = ""
     """The authority of RabbitMQ's certificate, PEM; without it the uplink is not encrypted."""
 
@@ -146,13 +159,10 @@ topic_prefix = {_quoted(listener.topic_prefix)}
 commands_prefix = {_quoted(listener.commands_prefix)}
 max_packet_bytes = {mosquitto.MAX_PACKET_BYTES}
 receive_maximum = {mosquitto.RECEIVE_MAXIMUM}
-{_listener_tls(settings.tls)}{_coap(settings.coap, addresses)}{_zeromq(settings.zeromq, addresses)}
-[uplink]
-host = {_quoted(settings.amqp_host)}
-port = {settings.amqp_port}
-vhost = {_quoted(settings.vhost)}
-username = {_quoted(settings.amqp_username)}
-{_uplink_tls(settings)}commands_queue = {_quoted(settings.commands_queue)}
+{_listener_tls(settings.tls)}{_coap(settings.coap, addresses)}{_zeromq(settings.zeromq, addresses)}{_amqp(settings)}
+{_plain(settings.plain)}[uplink]
+{_lines(_broker(settings))}
+commands_queue = {_quoted(settings.commands_queue)}
 
 [uplink.exchanges]
 telemetry = {_quoted(settings.exchange)}
@@ -181,10 +191,32 @@ def _coap(coap: Coap | None, addresses: list[str]) -> str:
     return _table("listeners.coap", options) + (_table("listeners.coap.lwm2m", {}) if coap.lwm2m else "")
 
 
-def _uplink_tls(settings: Settings) -> str:
-    if not settings.amqp_ca:
+def _broker(settings: Settings) -> dict[str, Any]:
+    """Return where RabbitMQ is, and who the relay is there."""
+    tls = {"tls": {"ca": str(tls_files.DIRECTORY / tls_files.BROKER_CA)}} if settings.amqp_ca else {}
+    return {
+        "host": settings.amqp_host,
+        "port": settings.amqp_port,
+        "vhost": settings.vhost,
+        "username": settings.amqp_username,
+        **tls,
+    }
+
+
+def _amqp(settings: Settings) -> str:
+    amqp = settings.amqp
+    if amqp is None:
         return ""
-    return f"tls = {{ ca = {_quoted(str(tls_files.DIRECTORY / tls_files.BROKER_CA))} }}\n"
+    own = {
+        "queue": amqp.queue,
+        "commands_exchange": amqp.commands_exchange,
+        "commands_queue_prefix": f"{amqp.commands_exchange}.{settings.amqp_username}.",
+    }
+    return _table("listeners.amqp", {**_broker(settings), **own})
+
+
+def _plain(rules: Sequence[PlainConfig]) -> str:
+    return "".join(f"[[plain]]\n{_lines(rule.model_dump(exclude_defaults=True))}\n\n" for rule in rules)
 
 
 def _zeromq(zeromq: ZeroMq | None, addresses: list[str]) -> str:
@@ -194,19 +226,29 @@ def _zeromq(zeromq: ZeroMq | None, addresses: list[str]) -> str:
     return _table("listeners.zeromq", options)
 
 
-def secrets_text(amqp_password: str, zeromq: ZeroMq | None = None) -> str:
+def secrets_text(settings: Settings, amqp_password: str) -> str:
     """Return the file of secrets."""
-    key = f"\n[listeners.zeromq]\nsecret_key = {_quoted(zeromq.secret_key)}\n" if zeromq else ""
-    return f"""[uplink]
-password = {_quoted(amqp_password)}
-{key}"""
+    password = {"password": amqp_password}
+    zeromq = _table("listeners.zeromq", {"secret_key": settings.zeromq.secret_key}) if settings.zeromq else ""
+    amqp = _table("listeners.amqp", password) if settings.amqp else ""
+    return f"[uplink]\n{_lines(password)}\n{zeromq}{amqp}"
 
 
 def _table(name: str, options: Mapping[str, Any]) -> str:
-    lines = ["", f"[{name}]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items())]
-    return "\n".join(lines) + "\n"
+    return f"\n[{name}]\n{_lines(options)}\n"
+
+
+def _lines(options: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key} = {_value(value)}" for key, value in options.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return f"{{ {', '.join(f'{_quoted(key)} = {_value(each)}' for key, each in pairs.items())} }}"
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _quoted(text: str) -> str:
-    # A JSON string is a TOML basic string.
-    return json.dumps(text, ensure_ascii=False)
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

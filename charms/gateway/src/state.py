@@ -148,6 +148,13 @@ class State:
         return cls(config, broker, nodes, tuple(registry.nodes.values()), registry.suspended, certificate.find())
 
     @property
+    def usable_broker(self) -> Broker | None:
+        """The broker, unless TLS is required and it offers none: the relay then stays as it is."""
+        return (
+            None if self.broker and self.config.uplink_tls == "required" and not self.broker.answer.ca else self.broker
+        )
+
+    @property
     def known_nodes(self) -> int:
         """How many nodes there are."""
         return len(self.nodes.wanted) + len(self.added)

@@ -6,6 +6,7 @@ from pathlib import Path
 import ops.testing
 import pytest
 
+import amqp_route
 import mosquitto
 import relay
 from charm import GatewayCharm
@@ -22,6 +23,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(mosquitto, "running", lambda: made.mosquitto_runs)
     monkeypatch.setattr(mosquitto, "stop", lambda: made.stopped.append("mosquitto"))
     monkeypatch.setattr(mosquitto, "remove_unit", lambda: made.stopped.append("mosquitto removed"))
+    monkeypatch.setattr(amqp_route, "ensure_routes", made.ensure_routes)
+    monkeypatch.setattr(amqp_route, "is_open", made.is_open)
+    monkeypatch.setattr(amqp_route, "stop", lambda: made.stopped.append("routes"))
     monkeypatch.setattr(relay, "install", made.install)
     monkeypatch.setattr(relay, "ensure_relay", made.ensure_relay)
     monkeypatch.setattr(relay, "wait_until_connected", made.wait_until_connected)

@@ -1,5 +1,6 @@
 """A gateway charm on a machine that is not there: the workload modules are faked, ops is not."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import ops.testing
 
 import relay
+from amqp_route import Route
 from iot_gateway.errors import NotRunningError
 from relay_settings import Settings
 
@@ -29,6 +31,8 @@ class Machine:
     status: dict[str, Any] | None = None
     plan: dict[str, Any] | None = None
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
+    taken_ports: set[int] = field(default_factory=set)
 
     def ensure_broker(self, topic_prefix: str, commands_prefix: str) -> None:
         assert self.installed is not None, "the relay's group is not there yet"
@@ -50,6 +54,12 @@ class Machine:
 
     def install(self, charm_dir: Path) -> None:
         self.installed = charm_dir
+
+    def ensure_routes(self, routes: Iterable[Route]) -> None:
+        self.routes = {route.name: route for route in routes}
+
+    def is_open(self, name: str) -> bool:
+        return name in self.routes and self.routes[name].port not in self.taken_ports
 
     def wait_until_connected(self, _timeout: float) -> bool:
         self.waited += 1

@@ -317,7 +317,7 @@ def test_daemons_that_do_not_run(context: Gateway, machine: Machine):
 def test_stop_and_remove(context: Gateway, machine: Machine):
     context.run(context.on.stop(), state(amqp()))
     context.run(context.on.remove(), state(amqp()))
-    assert machine.stopped == ["relay", "mosquitto", "relay removed", "mosquitto removed"]
+    assert machine.stopped == ["routes", "relay", "mosquitto", "relay removed", "mosquitto removed"]
 
 
 def test_show_relay_status(context: Gateway, machine: Machine):

@@ -15,6 +15,7 @@ import mosquitto
 import relay
 import relay_settings
 from iot_gateway import config as relay_config
+from iot_gateway.config import PlainConfig
 from iot_gateway.nodes import Node, Nodes
 from iot_gateway.nodes import file as nodes_file
 
@@ -210,6 +211,29 @@ def test_the_relay_finds_its_curve_key(services: Services):
     assert key not in relay.CONFIGURATION.read_text()
     options: Any = relay_config.load(relay.CONFIGURATION).listener_options("zeromq")
     assert (options.pull_port, options.router_port, options.secret_key.get_secret_value()) == (5560, 0, key)
+
+
+def test_the_relay_finds_the_queue_of_nodes(services: Services):
+    plain = dataclasses.replace(RELAY, amqp=relay_settings.Amqp("iot.nodes.site-1.gateway-0", "iot.node-commands"))
+    relay.ensure_relay(plain, "amqp-password", relay.Roster())
+    assert "amqp-password" not in relay.CONFIGURATION.read_text()
+    options: Any = relay_config.load(relay.CONFIGURATION).listener_options("amqp")
+    assert (options.host, options.port, options.vhost, options.tls) == ("10.0.0.2", 5672, "iot", None)
+    assert (options.username, options.password.get_secret_value()) == ("gateway", "amqp-password")
+    assert (options.queue, options.commands_exchange) == ("iot.nodes.site-1.gateway-0", "iot.node-commands")
+    assert options.commands_queue_prefix == "iot.node-commands.gateway."
+    relay.ensure_relay(dataclasses.replace(plain, amqp_ca="broker-ca"), "amqp-password", relay.Roster())
+    options = relay_config.load(relay.CONFIGURATION).listener_options("amqp")
+    assert options.tls.ca.read_text() == "broker-ca"
+
+
+def test_the_relay_finds_the_rules_of_plain_topics(services: Services):
+    rules = (
+        PlainConfig(topic="telemetry/+/temperature", format="number", units={"temperature": "Cel"}),
+        PlainConfig(topic='a/"\x7f', format="json", sensor="{3}", time="at"),
+    )
+    relay.ensure_relay(dataclasses.replace(RELAY, plain=rules), "a", relay.Roster())
+    assert relay_config.load(relay.CONFIGURATION).plain == rules
 
 
 def test_what_a_hook_that_was_broken_off_wrote_is_followed(services: Services, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,142 @@
+"""The units of the ways to RabbitMQ, and what becomes of them; systemd is replaced."""
+
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import amqp_route
+from amqp_route import PLAIN, TLS, Route
+
+ROUTE = Route(PLAIN, ("127.0.0.1", "fd00::1"), 5672, "10.0.0.2", 5673)
+SOCKET, SERVICE = f"{PLAIN}.socket", f"{PLAIN}.service"
+
+
+class Systemd:
+    """Keeps which units are active; a port can be taken."""
+
+    def __init__(self) -> None:
+        self.active: set[str] = set()
+        self.enabled: set[str] = set()
+        self.calls: list[str] = []
+        self.taken = False
+
+    def service_running(self, name: str) -> bool:
+        return name in self.active
+
+    def service_enable(self, name: str) -> None:
+        self.enabled.add(name)
+
+    def service_disable(self, name: str) -> None:
+        self.enabled.discard(name)
+
+    def service_restart(self, name: str) -> None:
+        assert SERVICE not in self.active, "a socket whose service runs can't be opened anew"
+        self.calls.append(f"restart {name}")
+        self.active.discard(name)
+        if self.taken:
+            raise amqp_route.systemd.SystemdError("Address already in use")
+        self.active.add(name)
+
+    def service_stop(self, *names: str) -> None:
+        self.calls += [f"stop {name}" for name in names]
+        self.active -= {name if "." in name else f"{name}.service" for name in names}
+
+    def daemon_reload(self) -> None:
+        self.calls.append("reload")
+
+
+@pytest.fixture
+def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
+    fake = Systemd()
+    for name in ("service_running", "service_enable", "service_disable", "service_restart", "service_stop"):
+        monkeypatch.setattr(amqp_route.systemd, name, getattr(fake, name))
+    monkeypatch.setattr(amqp_route.systemd, "daemon_reload", fake.daemon_reload)
+    monkeypatch.setattr(amqp_route.services, "UNIT_DIRECTORY", tmp_path)
+    monkeypatch.setattr(amqp_route, "STAMPS", tmp_path / "stamps")
+    return fake
+
+
+def units(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_file()}
+
+
+def test_the_units_are_as_systemd_wants_them(tmp_path: Path):
+    (tmp_path / SOCKET).write_text(amqp_route.socket_unit(ROUTE))
+    (tmp_path / SERVICE).write_text(amqp_route.service_unit(ROUTE))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / SOCKET, tmp_path / SERVICE], capture_output=True, text=True, check=True
+    )
+    assert checked.stderr == ""
+    socket, service = amqp_route.socket_unit(ROUTE), amqp_route.service_unit(ROUTE)
+    assert "ListenStream=127.0.0.1:5672\nListenStream=[fd00::1]:5672\n" in socket
+    assert "--connections-max=10000 10.0.0.2:5673\nLimitNOFILE=60256\n" in service
+    assert {"DynamicUser=yes", "ProtectSystem=strict", "PrivateTmp=yes", "NoNewPrivileges=yes"} <= {
+        *service.split("\n")
+    }
+
+
+def test_a_port_is_opened_once_and_again_when_it_changes(systemd: Systemd, tmp_path: Path):
+    amqp_route.ensure_routes([ROUTE])
+    amqp_route.ensure_routes([ROUTE])
+    assert amqp_route.is_open(PLAIN)
+    assert not amqp_route.is_open(TLS)
+    assert systemd.enabled == {SOCKET}
+    assert units(tmp_path) == {SOCKET, SERVICE}
+    assert systemd.calls.count(f"restart {SOCKET}") == 1
+    systemd.active.add(SERVICE)  # somebody connected
+    amqp_route.ensure_routes([ROUTE])
+    assert SERVICE in systemd.active
+    amqp_route.ensure_routes([dataclasses.replace(ROUTE, broker="10.0.0.3")])
+    assert SERVICE not in systemd.active
+    assert systemd.calls.count(f"restart {SOCKET}") == 2
+    assert "10.0.0.3:5673" in (tmp_path / SERVICE).read_text()
+
+
+def test_a_port_that_is_taken_is_tried_again(systemd: Systemd, caplog: pytest.LogCaptureFixture):
+    systemd.taken = True
+    amqp_route.ensure_routes([ROUTE])
+    assert "port 5672 can't be listened on: Address already in use" in caplog.text
+    assert not amqp_route.is_open(PLAIN)
+    systemd.taken = False
+    amqp_route.ensure_routes([ROUTE])
+    assert amqp_route.is_open(PLAIN)
+
+
+def test_what_a_hook_that_was_broken_off_wrote_is_followed(systemd: Systemd, monkeypatch: pytest.MonkeyPatch):
+    amqp_route.ensure_routes([ROUTE])
+    moved = dataclasses.replace(ROUTE, broker_port=5674)
+
+    def broken_off() -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(amqp_route.systemd, "daemon_reload", broken_off)
+        with pytest.raises(InterruptedError):
+            amqp_route.ensure_routes([moved])
+    systemd.active.add(SERVICE)  # which still leads to where it led
+    amqp_route.ensure_routes([moved])
+    assert SERVICE not in systemd.active
+    assert amqp_route.is_open(PLAIN)
+
+
+def test_a_route_that_is_not_wanted_leaves_nothing(systemd: Systemd, tmp_path: Path):
+    amqp_route.ensure_routes([ROUTE, dataclasses.replace(ROUTE, name=TLS, port=5671)])
+    amqp_route.ensure_routes([ROUTE])
+    assert units(tmp_path) == {SOCKET, SERVICE}
+    assert not amqp_route.is_open(TLS)
+    amqp_route.ensure_routes([])
+    assert (systemd.active, systemd.enabled, units(tmp_path)) == (set(), set(), set())
+    assert list((tmp_path / "stamps").iterdir()) == []
+
+
+def test_a_stop_closes_the_ports_until_the_next_start(systemd: Systemd):
+    amqp_route.stop()
+    assert systemd.calls == []
+    amqp_route.ensure_routes([ROUTE])
+    systemd.active.add(SERVICE)
+    amqp_route.stop()
+    assert systemd.active == set()
+    amqp_route.ensure_routes([ROUTE])
+    assert amqp_route.is_open(PLAIN)
