@@ -32,6 +32,7 @@ class AmqpConsumer(ABC):
         self._name = name
         self._prefetch = prefetch
         self._channel: Channel | None = None
+        self._begun = False
         self._backoff = Backoff()
 
     @abstractmethod
@@ -50,7 +51,19 @@ class AmqpConsumer(ABC):
         channel.basic_qos(prefetch_count=self._prefetch, callback=partial(self._on_bound, channel))
 
     def _on_bound(self, channel: Channel, _frame: Any) -> None:
-        channel.basic_consume(self.queue, self._on_message, callback=self._on_consuming)
+        if channel is self._channel and not self.held:
+            self.consume()
+
+    @property
+    def held(self) -> bool:
+        """Whether a new channel is to wait until :meth:`consume` is called."""
+        return False
+
+    def consume(self) -> None:
+        """Begin to consume, if there is a channel that does not yet."""
+        if self._channel is not None and self._channel.is_open and not self._begun:
+            self._begun = True
+            self._channel.basic_consume(self.queue, self._on_message, callback=self._on_consuming)
 
     def _on_consuming(self, _frame: Any) -> None:
         logger.info("%s are taken from %s", self._name, self.queue)
@@ -87,4 +100,4 @@ class AmqpConsumer(ABC):
     def lose(self) -> None:
         """The channel is gone; what was not acknowledged comes again."""
         self._channel = None
-        self.consuming = False
+        self.consuming = self._begun = False

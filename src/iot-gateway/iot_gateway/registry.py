@@ -13,6 +13,7 @@ from iot_gateway.interfaces import Listener, Outbox, Uplink
 
 _OWN: dict[str, dict[str, str]] = {
     "listeners": {
+        "amqp": "iot_gateway.listeners.amqp:AmqpListener",
         "coap": "iot_gateway.listeners.coap:CoapListener",
         "mqtt": "iot_gateway.listeners.mqtt:MqttListener",
         "zeromq": "iot_gateway.listeners.zeromq:ZeroMqListener",

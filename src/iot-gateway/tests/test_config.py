@@ -57,7 +57,7 @@ def test_segments_fit_into_a_small_outbox(tmp_path: Path):
         (('host = "broker"', "prot = 1"), "uplink."),
         (("port = 1884", "port = 99999"), "listeners.mqtt.port: "),
         (("port = 1884", 'topic_prefix = "a/#"'), "listeners.mqtt.topic_prefix: "),
-        (("[listeners.mqtt]", '[listeners.mqtt]\nplugin = "telex"'), "none called 'telex'; known: coap, mqtt"),
+        (("[listeners.mqtt]", '[listeners.mqtt]\nplugin = "telex"'), "none called 'telex'; known: amqp, coap, mqtt"),
         (("[uplink]", '[uplink]\npassword = "x"'), "uplink.password belongs into"),
         (("[uplink]", '[listeners.zeromq]\nsecret_key = "x"\n[uplink]'), "listeners.zeromq.secret_key belongs into"),
         (("secrets.toml", "none.toml"), "none.toml: No such file"),

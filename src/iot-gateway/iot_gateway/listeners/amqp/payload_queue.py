@@ -1,0 +1,119 @@
+"""What nodes have published: the gateway's own queue at the broker.
+
+A message is acknowledged once it is on the relay's disk. Until then it is the broker's, which gives it again when the
+channel or the relay is gone; so at most ``prefetch`` messages come twice for each time that happens.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from pika.channel import Channel
+
+from iot_gateway.amqp_consumer import AmqpConsumer
+from iot_gateway.desk import CommandError
+from iot_gateway.desk.reports import Reports
+from iot_gateway.interfaces import Core
+from iot_gateway.listeners.amqp import bodies
+from iot_gateway.listeners.amqp.options import AmqpListenerOptions
+from iot_gateway.payloads import decoder
+from iot_telemetry import MalformedPayloadError
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL: Final = "amqp"
+COMMAND_STATE: Final = "command-state"
+"""The word behind a node's name that says: this is no telemetry, but what became of a command."""
+_PLAIN_ENCODINGS: Final = ("", "identity", "utf-8")
+"""Content encodings under which a body is the payload as it is; clients that send texts call them by their charset."""
+
+
+class Token(NamedTuple):
+    """Which message it is that is to be acknowledged."""
+
+    channel: Channel
+    tag: int
+
+
+class PayloadQueue(AmqpConsumer):
+    """Takes what nodes have published; the source of its payloads for the intake."""
+
+    def __init__(self, options: AmqpListenerOptions, core: Core):
+        super().__init__(options.queue, "payloads", options.prefetch)
+        self.quiet = False
+        """Nothing more is taken; what comes stays the broker's."""
+        self.reports = Reports(core.desk)
+        self._core = core
+        self._begin = f"{options.key}."
+        self._here: dict[Token, None] = {}
+        """Messages that are not stored yet, in their order; of former channels as well."""
+
+    @property
+    def held(self) -> bool:
+        """Whether what came over a former channel is still to be stored: all that comes now is that, once more."""
+        return bool(self._here)
+
+    def take(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+        """Take a message of a node; see :class:`AmqpConsumer`."""
+        if self.quiet:
+            return
+        token = Token(channel, method.delivery_tag)
+        self._here[token] = None
+        routing_key: str = method.routing_key
+        words = routing_key.removeprefix(self._begin).split(".")
+        try:
+            node = self._node(words[0])
+            payload = self._payload(properties, body)
+            if words[1:] == [COMMAND_STATE]:
+                self.reports.take(node, payload, partial(self.acknowledge, (token,)))
+                return
+        except (MalformedPayloadError, CommandError) as error:
+            self._core.intake.bury(self, "/".join(words), body, str(error), token)
+            return
+        self._core.intake.offer(
+            self, node, "/".join(words), payload, token, decoder(payload, properties.content_type or "")
+        )
+
+    def _node(self, name: str) -> str:
+        # The broker has let it publish under this name; it may have been taken away since.
+        node = self._core.nodes.lookup(name)
+        if node is None:
+            raise MalformedPayloadError(f"no node is called {name!r}")
+        if not node.may_use(PROTOCOL):
+            raise MalformedPayloadError(f"node {name} {f'may not use {PROTOCOL}' if node.enabled else 'is disabled'}")
+        self._core.nodes.presence.seen(name, PROTOCOL, "")
+        return name
+
+    @staticmethod
+    def _payload(properties: Any, body: bytes) -> bytes:
+        encoding = properties.content_encoding or ""
+        if encoding.lower() not in _PLAIN_ENCODINGS:
+            raise MalformedPayloadError(f"content_encoding={encoding!r}: payloads must not be encoded")
+        return bodies.payload(properties.type, body)
+
+    def acknowledge(self, tokens: Sequence[Token]) -> None:
+        """Tell the broker that messages are stored: at once where nothing before them is left to store."""
+        for token in tokens:
+            self._here.pop(token, None)
+        first = next((token.tag for token in self._here), None)
+        current = [token for token in tokens if self.is_current(token.channel)]
+        before = [token for token in current if first is None or token.tag < first]
+        if before:
+            last = max(before, key=lambda token: token.tag)
+            last.channel.basic_ack(last.tag, multiple=True)
+        for token in current:
+            if first is not None and token.tag > first:
+                token.channel.basic_ack(token.tag)
+        if not self._here:
+            self.consume()
+
+    def refused(self, token: Token, reason: str) -> Token:  # noqa: ARG002
+        """Return the token: the broker can't tell the node, and the reason is in the dead letter."""
+        return token
+
+    def pause(self) -> None:
+        """Nothing is held up here: the broker gives no more than ``prefetch`` messages that are not acknowledged."""
+
+    def resume(self) -> None:
+        """See :meth:`pause`."""
