@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
@@ -123,6 +124,54 @@ async def test_it_waits_for_a_node_that_sleeps(tmp_path: Path):
         courier.nodes.add("kitchen")
         made.arrived("kitchen")
         await until(lambda: len(courier.carried) == 1)
+
+
+async def test_a_courier_that_says_nothing_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "ASK_SECONDS", 0.05)
+    courier = Memory()
+    async with running(tmp_path, courier) as made:
+        await made.submit(light(id="one"))
+        await asyncio.sleep(0.1)
+        courier.nodes.add("kitchen")
+        await until(lambda: len(courier.carried) == 1)
+
+
+async def test_a_step_costs_what_is_due_and_not_all_that_waits(tmp_path: Path):
+    class Counting(Memory):
+        asked = 0
+
+        def reaches(self, node: str) -> bool:
+            self.asked += 1
+            return super().reaches(node)
+
+    book = Book(tmp_path / "commands.db")
+    for number in range(300):
+        book.add(Command.new(light(id=f"waits-{number}", node=f"absent-{number}"), time.time()))
+    book.close()
+    courier = Counting("kitchen")
+    async with running(tmp_path, courier) as made:
+        await until(lambda: courier.asked == 300)
+        for number in range(10):
+            await made.submit(light(id=str(number)))
+            await until(lambda: len(courier.carried) == number + 1)  # noqa: B023 - awaited before it changes
+            await made.report("kitchen", str(number), State.APPLIED)
+        assert courier.asked < 300 + 10 * 5
+
+
+async def test_commands_wait_together_for_a_node_that_is_not_there_after_all(tmp_path: Path):
+    courier = Memory("kitchen")
+    courier.answer = NotReachedError("gone")
+    for number in range(5):
+        async with running(tmp_path) as made:
+            await made.submit(light(id=str(number), target=str(number)))
+    async with running(tmp_path, courier) as made:
+        await until(lambda: len(courier.carried) == 1)
+        await asyncio.sleep(0.1)
+        assert [command.id for command in courier.carried] == ["0"]
+        courier.answer = State.SENT
+        made.arrived("kitchen")
+        await until(lambda: made.status()["by_state"]["sent"] == 5)
+        assert [command.id for command in courier.carried[1:]] == [str(number) for number in range(5)]
 
 
 async def test_it_survives_the_relay(tmp_path: Path):

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE INDEX IF NOT EXISTS steps_of ON steps (id);
 CREATE INDEX IF NOT EXISTS untold ON steps (number) WHERE told = 0;
 CREATE INDEX IF NOT EXISTS open ON commands (created) WHERE ended = 0;
+CREATE INDEX IF NOT EXISTS ended ON commands (created DESC, id) WHERE ended = 1;
 """
 
 

@@ -25,7 +25,11 @@ class Courier(ABC):
 
     @abstractmethod
     def reaches(self, node: str) -> bool:
-        """Tell whether a command to the node can be carried now. Cheap, and never blocks."""
+        """Tell whether a command to the node can be carried now. Cheap, and never blocks.
+
+        The desk asks when something new is to be carried to the node, when it is told that the node arrived, and as
+        long as something waits for it at least once an hour; between these it relies on being told.
+        """
 
     @abstractmethod
     async def carry(self, command: Command) -> State:

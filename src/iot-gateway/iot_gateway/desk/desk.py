@@ -5,14 +5,14 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from iot_gateway.desk.book import Book
 from iot_gateway.desk.command import Command, CommandRequest, State, Step
 from iot_gateway.desk.courier import Courier, NotReachedError, RefusedError
+from iot_gateway.desk.deadlines import Deadlines
 from iot_gateway.desk.errors import (
     BookError,
     CommandConflictError,
@@ -20,6 +20,7 @@ from iot_gateway.desk.errors import (
     DeskFullError,
     UnknownCommandError,
 )
+from iot_gateway.desk.lines import Lines, Open
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ MOST_OPEN = 10_000
 """Commands that may wait at once."""
 REPEAT_SECONDS = (10.0, 30.0, 60.0)
 """After how long a command that was sent and not acknowledged is sent again; the last is repeated."""
+ASK_SECONDS = 3600.0
+"""After how long a courier is asked again about a node that it did not reach, and of which it said nothing since."""
 CARRY_SECONDS = 30.0
 """For a courier to carry one command."""
 TELL_AT_ONCE = 100
@@ -45,16 +48,6 @@ class Chain(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Open:
-    """A command under way."""
-
-    command: Command
-    attempts: int = 0
-    due: float = 0.0
-    """When it is to be sent (again), on the monotonic clock."""
-
-
 class Desk:
     """One gateway's desk. Its methods are called in the event loop."""
 
@@ -64,9 +57,20 @@ class Desk:
         self._chain = chain
         self._most_open = most_open
         self._couriers: list[Courier] = []
-        self._open = {command.id: _Open(command) for command in book.open()}
+        self._lines = Lines(book.open())
+        self._open = self._lines.open
         self._counts = book.counts()
         self._wake = asyncio.Event()
+        self._ready: dict[str, set[str]] = {}
+        """By node the targets whose lines are to be looked at in the next step."""
+        self._repeats = Deadlines[tuple[str, str]]()
+        """When the head of a line, by node and target, is sent again, on the monotonic clock."""
+        self._asks = Deadlines[str]()
+        """When a courier is asked again about a node, on the monotonic clock."""
+        self._expiries = Deadlines[str]()
+        """When a command expires, in seconds since the epoch."""
+        for waiting in self._open.values():
+            self._expiries.set(waiting.command.id, waiting.command.expires)
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self._telling: set[int] = set()
         self._told: list[int] = []
@@ -78,7 +82,8 @@ class Desk:
     def attach(self, courier: Courier) -> Callable[[], None]:
         """Have commands carried by a courier too; return what ends that."""
         self._couriers.append(courier)
-        self._wake.set()
+        for node in self._lines.nodes():
+            self._look_at(node)
         return lambda: self._couriers.remove(courier)
 
     # What the giver of a command calls
@@ -103,10 +108,11 @@ class Desk:
                 raise DeskFullError(f"{len(self._open)} commands are waiting already; cancel some, or let them expire")
             command = Command.new(request, time.time())
             await self._enter(self._book.add, command)
-            self._open[command.id] = _Open(command)
+            self._lines.add(command)
+            self._expiries.set(command.id, command.expires)
             self._counts[State.QUEUED] += 1
         logger.info("command %s: %s at %s", command.id, command.target, command.node)
-        self._wake.set()
+        self._look_at(command.node, command.target)
         return command
 
     async def cancel(self, identifier: str, reason: str = "") -> Command:
@@ -135,10 +141,10 @@ class Desk:
 
     def arrived(self, node: str) -> None:
         """Deliver what waits for a node: it can be reached now."""
-        for waiting in self._open.values():
-            if waiting.command.node == node and waiting.command.state in (State.QUEUED, State.SENT):
-                waiting.due = 0.0
-                self._wake.set()
+        for target in self._lines.targets(node):
+            if head := self._lines.head(node, target):
+                head.due = 0.0
+        self._look_at(node)
 
     async def report(self, node: str, identifier: str, state: State, reason: str = "") -> bool:
         """Take what a node says of a command.
@@ -184,27 +190,18 @@ class Desk:
             logger.error("%s: commands wait", error)
         self.problem = str(error)
 
-    def _heads(self) -> Iterator[tuple[_Open, Courier]]:
-        """Iterate over the commands that may be sent, with who would carry them.
-
-        A later command to a target waits until the node has the earlier one, or a repetition would undo it.
-        """
-        taken: set[tuple[str, str]] = set()
-        for waiting in list(self._open.values()):
-            command = waiting.command
-            if command.state is State.ACKNOWLEDGED or (command.node, command.target) in taken:
-                continue
-            taken.add((command.node, command.target))
-            courier = self._courier(command.node)
-            if courier is not None and command.node not in self._carrying:
-                yield waiting, courier
+    def _look_at(self, node: str, *targets: str) -> None:
+        """Have a node's lines, or some of them, looked at in the next step."""
+        if lines := targets or self._lines.targets(node):
+            self._ready.setdefault(node, set()).update(lines)
+            self._wake.set()
 
     def _pause(self) -> float:
         """Return the seconds until something is due by itself."""
-        now, clock = time.time(), time.monotonic()
-        waits = [3600.0, *(waiting.command.expires - now for waiting in self._open.values())]
-        waits += (waiting.due - clock for waiting, _ in self._heads())
-        return max(0.05, min(waits))
+        clock = time.monotonic()
+        return max(
+            0.05, min(self._expiries.next - time.time(), self._repeats.next - clock, self._asks.next - clock, 3600.0)
+        )
 
     async def _expire(self) -> None:
         reasons = {
@@ -213,26 +210,39 @@ class Desk:
             State.ACKNOWLEDGED: "the node did not say in time that it was applied",
         }
         now = time.time()
-        for waiting in list(self._open.values()):
-            if waiting.command.expires <= now:
-                async with self._lock:
-                    if waiting.command.id in self._open:
-                        await self._step(waiting, State.EXPIRED, reasons[waiting.command.state])
+        while (identifier := self._expiries.due(now)) is not None:
+            async with self._lock:
+                if waiting := self._open.get(identifier):
+                    await self._step(waiting, State.EXPIRED, reasons[waiting.command.state])
 
     def _deliver(self) -> None:
         """Send what is due: the nodes side by side, a node's commands one after the other."""
         now = time.monotonic()
-        nodes: dict[str, list[tuple[_Open, Courier]]] = {}
-        for waiting, courier in self._heads():
-            if waiting.due <= now:
-                nodes.setdefault(waiting.command.node, []).append((waiting, courier))
-        for node, due in nodes.items():
-            self._carrying[node] = asyncio.create_task(self._carry_all(node, due), name=f"commands to {node}")
+        for node, target in self._repeats.take(now):
+            self._look_at(node, target)
+        for node in self._asks.take(now):
+            self._look_at(node)
+        for node in self._ready.keys() - self._carrying.keys():
+            targets = self._ready.pop(node)
+            heads = [head for target in targets if (head := self._lines.head(node, target))]
+            if not heads:
+                continue
+            courier = self._courier(node)
+            if courier is None:
+                self._asks.set(node, now + ASK_SECONDS)
+                continue
+            due = sorted((head for head in heads if head.due <= now), key=lambda head: head.number)
+            if due:
+                carrying = self._carry_all(node, due, courier)
+                self._carrying[node] = asyncio.create_task(carrying, name=f"commands to {node}")
 
-    async def _carry_all(self, node: str, due: list[tuple[_Open, Courier]]) -> None:
+    async def _carry_all(self, node: str, due: list[Open], courier: Courier) -> None:
         try:
-            for waiting, courier in due:
+            for index, waiting in enumerate(due):
                 if not await self._carry(waiting, courier):
+                    # The others wait as long as this one: the node is not there for them either.
+                    for other in due[index + 1 :]:
+                        self._repeat_at(other, waiting.due)
                     return
         except CommandError as error:
             self._fail(error)
@@ -240,12 +250,17 @@ class Desk:
             del self._carrying[node]
             self._wake.set()
 
-    async def _carry(self, waiting: _Open, courier: Courier) -> bool:
+    def _repeat_at(self, waiting: Open, due: float) -> None:
+        waiting.due = due
+        self._repeats.set((waiting.command.node, waiting.command.target), due)
+
+    async def _carry(self, waiting: Open, courier: Courier) -> bool:
         """Send one command; return whether its node could be reached."""
         command = waiting.command
-        if command.id not in self._open:
+        if not waiting.waits:
             return True
-        waiting.due = time.monotonic() + REPEAT_SECONDS[min(waiting.attempts, len(REPEAT_SECONDS) - 1)]
+        pause = REPEAT_SECONDS[min(waiting.attempts, len(REPEAT_SECONDS) - 1)]
+        self._repeat_at(waiting, time.monotonic() + pause)
         waiting.attempts += 1
         state, reason = State.SENT, courier.protocol
         try:
@@ -268,17 +283,17 @@ class Desk:
     def _courier(self, node: str) -> Courier | None:
         return next((courier for courier in self._couriers if courier.reaches(node)), None)
 
-    async def _step(self, waiting: _Open, state: State, reason: str) -> Command:
+    async def _step(self, waiting: Open, state: State, reason: str) -> Command:
         step = Step(time.time(), state, reason)
         await self._enter(self._book.step, waiting.command.id, step)
         self._counts[waiting.command.state] -= 1
         self._counts[state] += 1
-        waiting.command = waiting.command.after(step)
+        command = self._lines.go_on(waiting, step)
         if state.is_final:
-            del self._open[waiting.command.id]
-        logger.info("command %s is %s%s", waiting.command.id, state, f": {reason}" if reason else "")
-        self._wake.set()
-        return waiting.command
+            self._expiries.discard(command.id)
+        logger.info("command %s is %s%s", command.id, state, f": {reason}" if reason else "")
+        self._look_at(command.node, command.target)
+        return command
 
     # Telling the chain
 
@@ -318,7 +333,7 @@ class Desk:
 
     def status(self) -> dict[str, Any]:
         """Return how many commands are in each state, how many are under way, and what is wrong."""
-        oldest = min((waiting.command.created for waiting in self._open.values()), default=None)
+        oldest = next((waiting.command.created for waiting in self._open.values()), None)
         return {
             "open": len(self._open),
             "oldest_seconds": None if oldest is None else round(max(0.0, time.time() - oldest), 1),
