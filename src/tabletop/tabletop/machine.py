@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from tabletop.boot import Bind, Boot, cgroup, forget_unit, last_words, launch
 from tabletop.cgroups import Hierarchies
+from tabletop.cutting import NetworkedMachines
 from tabletop.emulation import ensure_emulation, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.hosts_file import has_server, loopback_server, resolv_conf_of_host, write_inside, write_machines
@@ -23,17 +24,16 @@ from tabletop.image import Image, ensure_image, images_directory, is_whole
 from tabletop.image_content import PACKAGES_MOUNT
 from tabletop.limits import raise_limits
 from tabletop.locks import locked
-from tabletop.machine_store import Machine, MachineStore, NoSuchMachineError, NotRunningError, SpoiltRecordError
+from tabletop.machine_store import Machine, MachineStore, NoSuchMachineError, NotRunningError
 from tabletop.mounts import is_mounted, mount_overlay, remove_tree
 from tabletop.network import Network
 from tabletop.package_pool import PackagePool, leave_pools
-from tabletop.partition import Cut
 from tabletop.paths import Paths
 from tabletop.processes import ProcessIdentity
 from tabletop.programs import ProgramError
 from tabletop.progress import Progress, silent
 from tabletop.quotas import Limits, unenforceable
-from tabletop.running import PATH, RunningMachines
+from tabletop.running import PATH
 
 __all__ = ["PATH", "Bind", "Machine", "Machines", "NoSuchMachineError", "NotRunningError"]
 
@@ -50,7 +50,7 @@ mountpoint -q "$2" || mount --bind "$1" "$2" || exit 1
 _UNMOUNT = 'while mountpoint -q "$1"; do umount "$1" 2>/dev/null || umount --lazy "$1" || exit 1; done'
 
 
-class Machines(RunningMachines):
+class Machines(NetworkedMachines):
     """The machines of one tabletop.
 
     Args:
@@ -60,11 +60,10 @@ class Machines(RunningMachines):
     """
 
     def __init__(self, paths: Paths, progress: Progress = silent, *, include: Sequence[str] = ()):
-        super().__init__(MachineStore(paths))
+        super().__init__(MachineStore(paths), Network(paths))
         self._paths = paths
         self._progress = progress
         self._include = tuple(include)
-        self._network = Network(paths)
         self._told: set[str] = set()
 
     def names(self) -> list[str]:
@@ -301,7 +300,10 @@ class Machines(RunningMachines):
             self._end_leftovers(name)
             directory = self._store.directory(name)
             self._network.detach(name)
-            self._forget_cuts(name)
+            try:
+                self.forget_cuts(name)
+            except TabletopError as error:
+                self._progress(f"WARNING: {name}: its cuts, if there are any, stay: {error}")
             # Goes first: a removal that is killed half-way leaves nothing that could be started.
             (directory / "machine.json").unlink(missing_ok=True)
             remove_tree(directory)
@@ -338,72 +340,9 @@ class Machines(RunningMachines):
             self.get(name)
             self._end_leftovers(name)
 
-    def cut(self, name: str, *, other: str | None = None, outside: bool = False, seconds: float | None = None) -> None:
-        """Cut a machine off: from everything, from one other machine, or from the outside world.
-
-        Both run on, and what either sends is lost on the way, in both directions.
-
-        Args:
-            name: the machine.
-            other: the one machine that it is cut off from.
-            outside: whether it still reaches the other machines and this host's end of the bridge.
-            seconds: after how long it is healed, whoever has died until then; None: when `heal` is called.
-
-        Raises:
-            TabletopError: the kernel can't filter on bridges.
-        """
-        link = self._network.veth(self.get(name).index)
-        beyond = self._network.veth(self.get(other).index) if other else ""
-        try:
-            self._network.partition.cut(link, other=beyond, outside=outside, seconds=seconds)
-        except ProgramError as error:
-            raise TabletopError(
-                f"The kernel can't filter packets on a bridge (nf_tables, family bridge): {error}"
-            ) from error
-
-    def heal(self, name: str | None = None, *, other: str | None = None, outside: bool = False) -> int:
-        """Undo the cuts of a machine, or of all of them; with ``other`` or ``outside``, those cuts alone.
-
-        Returns:
-            How many there were.
-        """
-        link = None if name is None else self._network.veth(self.get(name).index)
-        beyond = None if other is None else self._network.veth(self.get(other).index)
-        healed = [
-            cut
-            for cut in self._network.partition.cuts()
-            if link in (None, cut.link, cut.other)
-            and (beyond is None or beyond in (cut.link, cut.other))
-            and (not outside or cut.outside)
-        ]
-        self._network.partition.heal(healed)
-        return len(healed)
-
-    def cuts(self) -> list[Cut]:
-        """What is cut now, with the machines' names for their links."""
-        if not self._store.names():
-            return []
-        cuts = self._network.partition.cuts()
-        names = {self._network.veth(machine.index): machine.name for machine in self._store.all()} if cuts else {}
-        return [
-            dataclasses.replace(cut, link=names.get(cut.link, cut.link), other=names.get(cut.other, cut.other))
-            for cut in cuts
-        ]
-
     def unenforceable(self) -> list[str]:
         """What the host can't hold machines to, of ``memory`` and ``cores``."""
         return unenforceable(Hierarchies.of_host())
-
-    def _forget_cuts(self, name: str) -> None:
-        # Its number, and so the name of its link, will be another machine's.
-        try:
-            machine = self._store.find(name)
-        except SpoiltRecordError:
-            return  # nobody knows its number
-        if machine is None:
-            return
-        link = self._network.veth(machine.index)
-        self._network.partition.heal(cut for cut in self._network.partition.cuts() if link in (cut.link, cut.other))
 
     def _locked(self, name: str) -> AbstractContextManager[int]:
         return locked(self._paths.locks / f"machine-{name}")

@@ -68,12 +68,17 @@ class Partition:
             run(["nft", "--file", "-"], stdin="\n".join(lines) + "\n")
 
     def cuts(self) -> list[Cut]:
-        """What is cut now, each pair once."""
+        """What is cut now, each pair once.
+
+        Raises:
+            ProgramError: nft can't tell.
+        """
+        argv = ["nft", "-j", "list", "sets", "bridge"]
+        said = run(argv)
         try:
-            listed: Mapping[str, Any] = json.loads(run(["nft", "-j", "list", "sets", "bridge"]))
-        except (ProgramError, ValueError):
-            # On a kernel without tables for bridges nothing can be cut, and `status` is to be told all the same.
-            return []
+            listed: Mapping[str, Any] = json.loads(said)
+        except ValueError as error:
+            raise ProgramError(f"`{' '.join(argv)}` wrote what is no JSON: {error}") from error
         found: list[Cut] = []
         for item in listed["nftables"]:
             one = item.get("set", {})

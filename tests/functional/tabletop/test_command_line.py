@@ -27,6 +27,7 @@ applications:
     to: [0, new]
   front:
     charm: {CHARMS}/web
+    num_units: 1
 machines:
   0:
 relations:

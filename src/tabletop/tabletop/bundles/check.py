@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tabletop.bundles.source import RawApplication, RawBundle, Value, read
 from tabletop.charmfile import CharmError, CharmFile, OptionValue
 from tabletop.engine.storagespec import directives
 from tabletop.errors import TabletopError
+from tabletop.reasons import NO_EXPOSING, NO_SPACES, NO_STORE, ONLY_SPACE
 from tabletop.yamlfile import YamlError, as_list, as_mapping, kind_of, read_text
 
 
@@ -46,7 +47,18 @@ def examine(raw: RawBundle, problems: Problems, *, charms: Mapping[str, Path] | 
     relations = checker.relations(applications)
     machines = checker.machines()
     ordered = settle(_in_order(applications, problems), machines, problems)
-    return Plan(raw.name, tuple(ordered), tuple(relations), tuple(checker.notices), machines)
+    return Plan(
+        raw.name, tuple(ordered), tuple(relations), tuple(checker.notices), machines, tuple(checker.ineffective)
+    )
+
+
+_INEFFECTIVE = {
+    "channel": NO_STORE,
+    "revision": NO_STORE,
+    "bindings": NO_SPACES,
+    "expose": NO_EXPOSING,
+}
+"""Keys of an application that Juju heeds and that have no effect here, and why."""
 
 
 class _Checker:
@@ -56,6 +68,7 @@ class _Checker:
         self._charms = charms
         self._units = {name: self._num_units(app) for name, app in raw.applications.items()}
         self.notices: list[str] = []
+        self.ineffective: list[str] = []
 
     def applications(self) -> dict[str, Application]:
         """Check each application; those whose charm can't be read are left out."""
@@ -81,6 +94,7 @@ class _Checker:
                 storage=self._storage(charm, raw),
                 trust=trust,
             )
+        self._note_ineffective(found)
         return found
 
     def machines(self) -> dict[str, dict[str, str]]:
@@ -146,7 +160,7 @@ class _Checker:
             return None
 
     def _num_units(self, raw: RawApplication) -> int:
-        number = self._get(raw, "num_units", int, 1)
+        number = self._get(raw, "num_units", int, 0)
         if number < 0:
             self._problems.add(raw.keys["num_units"].where, f"num_units must not be negative, got {number}")
         return max(0, number)
@@ -157,6 +171,20 @@ class _Checker:
                 self._problems.add(
                     raw.keys[key].where, f"{key}: {name!r} is subordinate, its units are where their principals are"
                 )
+
+    def _note_ineffective(self, names: Iterable[str]) -> None:
+        """Note what has no effect here, each key in one line."""
+        for key, why in _INEFFECTIVE.items():
+            who = [name for name in names if self._asks_for(self._raw.applications[name], key)]
+            if who:
+                self.ineffective.append(f"{key} of {', '.join(who)} has no effect: {why}")
+
+    def _asks_for(self, raw: RawApplication, key: str) -> bool:
+        if key == "expose":
+            return self._get(raw, key, bool, False)
+        if key == "bindings":
+            return any(space.value != ONLY_SPACE for space in raw.bindings.values())
+        return key in raw.keys
 
     def _options(self, charm: CharmFile, raw: RawApplication) -> dict[str, OptionValue]:
         found: dict[str, OptionValue] = {}

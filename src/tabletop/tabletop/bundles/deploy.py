@@ -58,7 +58,7 @@ class Deployment:
                     f"{app.where}: application {app.name!r} is there already, with charm {other!r} instead of "
                     f"{app.charm.name!r}; nothing was deployed"
                 )
-        for notice in plan.notices:
+        for notice in (*plan.notices, *plan.ineffective):
             self._report(f"NOTICE {notice}")
         for app in plan.applications:
             units = sorted(section(section(there, app.name), "units"), key=_number)

@@ -54,3 +54,5 @@ class Plan:
     notices: tuple[str, ...] = ()
     machines: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """The constraints of the machines that the bundle declares, by their numbers in it."""
+    ineffective: tuple[str, ...] = ()
+    """What the bundle asks for that has no effect here; with Juju it has, so it is no mistake."""

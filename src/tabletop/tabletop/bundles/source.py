@@ -47,6 +47,7 @@ class RawApplication:
     options: dict[str, Value] = field(default_factory=dict[str, Value])
     resources: dict[str, Value] = field(default_factory=dict[str, Value])
     storage: dict[str, Value] = field(default_factory=dict[str, Value])
+    bindings: dict[str, Value] = field(default_factory=dict[str, Value])
 
 
 @dataclass(slots=True)
@@ -125,7 +126,13 @@ class _Merge:
             if key not in _MAPPINGS:
                 app.keys[key] = Value(value, file.where(*path, key), folder)
                 continue
-            target = {"options": app.options, "resources": app.resources, "storage": app.storage}.get(key, {})
+            kept = {
+                "options": app.options,
+                "resources": app.resources,
+                "storage": app.storage,
+                "bindings": app.bindings,
+            }
+            target = kept.get(key, {})
             for inner, item in self._mapping(file, (*path, key)).items():
                 target[str(inner)] = Value(item, file.where(*path, key, str(inner)), folder)
 

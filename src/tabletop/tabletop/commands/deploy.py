@@ -20,17 +20,17 @@ from tabletop.commands.options import (
 from tabletop.emulation import check_architecture, is_emulated
 from tabletop.errors import TabletopError
 from tabletop.format import note
+from tabletop.reasons import NO_SPACES, NO_STORE, ONLY_SPACE
 from tabletop.session import Session
 
 _OF_A_CHARM = ("config", "resource", "to", "constraints", "num_units", "application", "storage", "attach_storage")
-_NO_STORE = "charms come from files; there is no Charmhub here"
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", action="append", default=[], metavar="KEY=VALUE | FILE", help="options to set")
     parser.add_argument("--resource", action="append", default=[], metavar="NAME=FILE", help="a file the charm needs")
     parser.add_argument("--trust", action="store_true", help="noted; there are no cloud credentials to be trusted with")
-    add_ignored(parser, {"--channel": "CHANNEL", "--revision": "NUMBER"}, why=_NO_STORE)
+    add_ignored(parser, {"--channel": "CHANNEL", "--revision": "NUMBER"}, why=NO_STORE)
     add_ignored(parser, {"--base": "BASE", "--series": "SERIES"}, why="machines run this machine's own distribution")
     add_ignored(parser, {"--force": None}, why="there is nothing to force")
 
@@ -76,7 +76,7 @@ A placement is a machine's number, `new`, or lxd:N, for which a machine of its o
         _check_spaces(args.bind)
         path = Path(args.charm).absolute()
         if not path.exists():
-            raise TabletopError(f"charm or bundle not found: {args.charm}: no such file ({_NO_STORE})")
+            raise TabletopError(f"charm or bundle not found: {args.charm}: no such file ({NO_STORE})")
         bundle = find_bundle(path)
         if bundle is not None:
             self._bundle(session, args, bundle)
@@ -148,8 +148,8 @@ def _check_architectures(architectures: Iterable[str]) -> None:
 def _check_spaces(bindings: str) -> None:
     for word in bindings.split():
         space = word.rpartition("=")[2]
-        if space != "alpha":
-            raise TabletopError(f'space "{space}" not found: there is one network, whose space is called alpha')
+        if space != ONLY_SPACE:
+            raise TabletopError(f'space "{space}" not found: {NO_SPACES}')
 
 
 class Refresh(Command):
@@ -172,7 +172,7 @@ class Refresh(Command):
         model, app = session.model(args.model), args.application
         files = resources(args.resource)
         if args.path is None and not files:
-            raise UsageError(f"give --path, or --resource: {_NO_STORE}")
+            raise UsageError(f"give --path, or --resource: {NO_STORE}")
         request: dict[str, Any] = {"model": model, "app": app, "resources": files, "charm": None}
         if args.path is not None:
             request["charm"] = str(packed_charm(session, args.path.absolute(), model, app=app))

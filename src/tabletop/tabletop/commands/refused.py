@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 
+from tabletop.reasons import NO_EXPOSING, NO_SPACES, NO_STORE
+
 _NO_CROSS_MODEL = "there are no relations between models here; deploy both sides into one model"
 _NO_CLOUD = "this machine is the only cloud, without credentials, regions or spaces"
 _NO_CONTROLLER = "there is no controller here; 'tabletop bootstrap', 'destroy' and 'daemon' are what comes near to that"
 _NO_USERS = "root is the only user here"
-_NO_STORE = "charms come from files; there is no Charmhub here"
 _NO_KEYS = "'tabletop ssh' and 'scp' enter machines directly, without keys"
-_NO_PORTS = "open ports can be reached from this machine and from no other, always"
 _NO_BACKEND = "secrets are kept with the model; there is no other backend"
-_NO_SPACE = "there is one network and one space, alpha"
 _NO_POOL = "storage is on this machine's own disk; there are no pools"
 _NO_BLOCKS = "commands can't be disabled here"
 _NO_DEBUG = "use 'tabletop debug-log', and 'tabletop exec' for a hook's context"
@@ -49,9 +48,9 @@ REFUSED: Mapping[str, str] = {
         ),
         _NO_USERS,
     ),
-    **dict.fromkeys(("find", "info", "download", "charm-resources"), _NO_STORE),
+    **dict.fromkeys(("find", "info", "download", "charm-resources"), NO_STORE),
     **dict.fromkeys(("add-ssh-key", "remove-ssh-key", "import-ssh-key", "ssh-keys"), _NO_KEYS),
-    **dict.fromkeys(("expose", "unexpose"), _NO_PORTS),
+    **dict.fromkeys(("expose", "unexpose"), NO_EXPOSING),
     **dict.fromkeys(
         (
             *("add-secret-backend", "update-secret-backend", "remove-secret-backend", "show-secret-backend"),
@@ -64,7 +63,7 @@ REFUSED: Mapping[str, str] = {
             *("spaces", "add-space", "remove-space", "rename-space", "show-space", "move-to-space", "reload-spaces"),
             *("subnets", "bind"),
         ),
-        _NO_SPACE,
+        NO_SPACES,
     ),
     **dict.fromkeys(
         ("create-storage-pool", "update-storage-pool", "remove-storage-pool", "storage-pools", "import-filesystem"),

@@ -99,10 +99,18 @@ def heal_network(model: Model, target: str | None, other: str | None, *, outside
 
 
 def describe_cuts(model: Model) -> dict[str, str]:
-    """Return for each machine (by its container's name) that is cut off a phrase that says from whom."""
+    """Return for each machine (by its container's name) that is cut off a phrase that says from whom.
+
+    Where the kernel can't be asked, each machine has a phrase that says so.
+    """
     numbers = {row["name"]: row["number"] for row in model.store.all("SELECT name, number FROM machine")}
+    try:
+        cuts = model.machines.cuts()
+    except TabletopError as error:
+        # The rest of the status can be told all the same.
+        return dict.fromkeys(numbers, f"whether its network is cut off can't be told: {error}")
     found: dict[str, list[str]] = {}
-    for cut in model.machines.cuts():
+    for cut in cuts:
         for name, beyond in ((cut.link, cut.other), (cut.other, cut.link)):
             if name in numbers:
                 found.setdefault(name, []).append(_phrase(cut, numbers.get(beyond) if cut.other else None))

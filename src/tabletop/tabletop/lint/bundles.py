@@ -69,4 +69,4 @@ def _resources_left_out(raw: RawBundle, plan: Plan, findings: Findings) -> None:
 def _units_unsaid(raw: RawBundle, plan: Plan, findings: Findings) -> None:
     for app in plan.applications:
         if "num_units" not in raw.applications[app.name].keys and not app.charm.subordinate:
-            findings.warning(app.where, f"application {app.name!r} has no num_units: tabletop gives it one, Juju none")
+            findings.warning(app.where, f"application {app.name!r} has no num_units, so it gets no unit")

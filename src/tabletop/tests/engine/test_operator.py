@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jubilant
 import pytest
+from host_machines import HostMachines
 from jubilant import statustypes, unittypes
 from world import SETTINGS, World
 
@@ -18,7 +19,8 @@ from tabletop.engine.command import Change
 from tabletop.engine.controller import Controller
 from tabletop.engine.hooks import HookContext, environment
 from tabletop.engine.keeper import MachineKeeper
-from tabletop.engine.model import NotFoundError, keep_file
+from tabletop.engine.model import Model, NotFoundError, Settings, keep_file
+from tabletop.engine.snapshot import set_model_config, update_status_interval
 from tabletop.errors import TabletopError
 
 
@@ -45,6 +47,41 @@ def test_an_action_logs_returns_results_and_takes_its_parameters(world: World) -
     }
     assert world.lines[-1].endswith("counting to 2")
     assert task["log"][0].endswith("counting to 2")
+
+
+@pytest.mark.parametrize(
+    ("interval", "refusal"),
+    [
+        ("0s", "0s cannot be less than 1m"),
+        ("59s", "59s cannot be less than 1m"),
+        ("1m", ""),
+        ("1h", ""),
+        ("1h0.1s", "1h0.1s cannot be greater than 60m"),
+    ],
+)
+def test_update_status_comes_neither_more_often_nor_more_rarely_than_juju_has_it(
+    tmp_path: Path, interval: str, refusal: str
+) -> None:
+    Model.create(tmp_path / "m", "m")
+    model = Model(tmp_path / "m", HostMachines(tmp_path), Settings())
+    try:
+        if refusal:
+            with pytest.raises(TabletopError, match=f"^update status hook frequency {refusal}$"):
+                set_model_config(model, {"update-status-hook-interval": interval}, ())
+        else:
+            set_model_config(model, {"update-status-hook-interval": interval}, ())
+        assert (update_status_interval(model) == 300) == bool(refusal)
+    finally:
+        model.close()
+
+
+@pytest.mark.parametrize("way", ["sleep 600", "while echo again; do sleep 0.1; done"])
+def test_what_a_hook_leaves_running_keeps_no_thread_of_the_daemon_s(world: World, way: str) -> None:
+    world.deploy("provider", "db")
+    world.settle()
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("read-")]
+    assert world.out("db/0", f"({way}) & echo done").splitlines()[0].strip() in ("done", "again")
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("read-")] == readers == []
 
 
 def test_an_action_that_fails_or_crashes(world: World) -> None:
@@ -312,8 +349,8 @@ def test_trust_and_model_configuration(world: World) -> None:
         world.controller.model_config("m", {"update-status-hook-interval": "soon"})
     with pytest.raises(TabletopError, match='key "nope" not known'):
         world.controller.model_config("m", {"nope": 1})
-    config = world.controller.model_config("m", {"update-status-hook-interval": "1h30m"})
-    assert config["update-status-hook-interval"] == {"Value": "1h30m", "Source": "model"}
+    config = world.controller.model_config("m", {"update-status-hook-interval": "1m30s"})
+    assert config["update-status-hook-interval"] == {"Value": "1m30s", "Source": "model"}
     config = world.controller.model_config("m", reset=["update-status-hook-interval"])
     assert config["update-status-hook-interval"] == {"Value": "5m", "Source": "default"}
 
@@ -413,7 +450,7 @@ def test_a_model_that_was_being_destroyed_when_tabletop_died_is_gone_after_it(wo
         model.store.execute("UPDATE model SET life = 'dying'")
     world.restart()
     assert world.controller.models() == []
-    world.until(lambda: not (world.directory / "state/models/m").exists(), "the model being gone")
+    world.until(lambda: not any((world.directory / "state/models").iterdir()), "the model being gone")
     assert not (world.directory / "machines/m-0").exists()
 
 

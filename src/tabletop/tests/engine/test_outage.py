@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import NoReturn
 
 import pytest
 from world import World
@@ -106,6 +107,21 @@ def test_the_model_goes_on_while_status_asks_the_kernel_for_cuts(world: World, m
     monkeypatch.setattr(world.machines, "cuts", cuts)
     world.status()
     assert told == [True]
+
+
+def test_a_status_says_that_cuts_can_t_be_told_and_heal_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise TabletopError("nft is out of order")
+
+    world.deploy("provider", "db")
+    world.settle()
+    monkeypatch.setattr(world.machines, "cuts", fail)
+    monkeypatch.setattr(world.machines, "heal", fail)
+    assert machine(world)["current"] == "started"
+    assert machine(world)["message"] == "whether its network is cut off can't be told: nft is out of order"
+    assert world.units()["db/0"]["workload-status"]["current"]
+    with pytest.raises(TabletopError, match="out of order"):
+        world.controller.heal_network("m")
 
 
 def test_cuts_show_and_heal(world: World) -> None:

@@ -220,7 +220,9 @@ def test_constraints_of_machines_are_kept_and_checked(bundle):
 
 
 def test_an_application_has_the_architecture_of_the_machine_that_it_is_placed_on(bundle):
-    text = BUNDLE.replace("  0:\n", "  0: {constraints: arch=arm64 mem=1G}\n").replace("num_units: 1", "to: [store/0]")
+    text = BUNDLE.replace("  0:\n", "  0: {constraints: arch=arm64 mem=1G}\n").replace(
+        "charm: web\n", "charm: web\n    to: [store/0]\n"
+    )
     store, front = plan(bundle(text)).applications
     assert store.constraints == {"mem": "1G", "cores": "2", "arch": "arm64"}
     assert front.constraints == {"arch": "arm64"}, "it is on a machine of store's"
@@ -234,7 +236,7 @@ def test_the_units_of_an_application_have_one_architecture(bundle):
         "bundle.yaml:4: application 'store': machine 0 is arm64, machine 1 is amd64; "
         "its units must have one architecture"
     ]
-    text = text.replace("cores=2", "arch=amd64").replace("num_units: 1", "to: [store]")
+    text = text.replace("cores=2", "arch=amd64").replace("charm: web\n", "charm: web\n    to: [store]\n")
     assert errors(bundle(text)) == [
         "bundle.yaml:4: application 'store': its constraints say arch=amd64, machine 0 is arm64; "
         "its units must have one architecture"
@@ -246,7 +248,7 @@ def test_overlays_change_add_and_remove(bundle, tmp_path):
 applications:
   store: {num_units: 1, options: {size: 9}, to: null}
   front: null
-  more: {charm: web, options: {loud: true}}
+  more: {charm: web, num_units: 1, options: {loud: true}}
 relations:
   - [store, more]
 """
@@ -311,3 +313,26 @@ def test_bundles_are_found_by_file_or_folder(tmp_path, charms):
     assert find_bundle(tmp_path / "bundle.yaml") == tmp_path / "bundle.yaml"
     assert find_bundle(charms / "store") is None
     assert find_bundle(tmp_path / "x.charm") is None
+
+
+def test_an_application_without_num_units_gets_no_unit_as_with_juju(bundle):
+    text = BUNDLE.replace("    num_units: 1\n", "")
+    assert {app.name: app.num_units for app in plan(bundle(text)).applications} == {"store": 2, "front": 0}
+    text = BUNDLE.replace("    num_units: 2\n", "")
+    assert errors(bundle(text)) == ["bundle.yaml:9: 2 placements for 0 unit(s) of 'store'"]
+
+
+def test_what_has_no_effect_is_named_in_a_line_each_and_is_no_mistake(bundle):
+    text = BUNDLE.replace("    charm: ./store\n", "    charm: ./store\n    channel: 1/stable\n    expose: true\n")
+    text = text.replace("    charm: web\n", "    charm: web\n    channel: edge\n    bindings: {data: dmz, '': alpha}\n")
+    assert plan(bundle(text)).ineffective == (
+        "channel of store, front has no effect: charms come from files; there is no Charmhub here",
+        "bindings of front has no effect: there is one network and one space, alpha",
+        "expose of store has no effect: open ports can be reached from this machine and from no other, always",
+    )
+    assert plan(bundle(text)).notices == ()
+    text = text.replace("expose: true", "expose: false").replace("dmz", "alpha").replace("    channel: 1/stable\n", "")
+    assert [line.partition(" ")[0] for line in plan(bundle(text)).ineffective] == ["channel"]
+    assert errors(bundle(text.replace("expose: false", "expose: maybe"))) == [
+        "bundle.yaml:6: expose must be true or false, not a string"
+    ]

@@ -17,7 +17,7 @@ applications:
     num_units: 2
     options: {{size: 7}}
     to: [{to}]
-  front: {{charm: {charms}/web}}
+  front: {{charm: {charms}/web, num_units: 1}}
 machines: {{0: , 1: }}
 relations: [[store, front]]
 """
@@ -201,3 +201,15 @@ def test_notices_come_first(deploy):
     _, said = deploy("'lxd:0'")
     assert said[0].startswith("NOTICE ")
     assert "machine of its own" in said[0]
+
+
+def test_what_has_no_effect_is_said_first(deploy):
+    said = deploy(**{"num_units: 1": "num_units: 1, expose: true"})[1]
+    assert said[0].startswith("NOTICE expose of front has no effect: open ports can be reached")
+    assert said[1] == "Executing changes:"
+
+
+def test_an_application_without_units_is_there_and_related(deploy, model):
+    deploy(**{", num_units: 1": ""})
+    assert model.apps["front"]["units"] == {}
+    assert model.apps["front"]["relations"]

@@ -441,8 +441,8 @@ def test_storage(empty: jubilant.Juju, place: Path) -> None:
 def test_a_bundle_with_overlays(empty: jubilant.Juju, place: Path) -> None:
     (place / "bundle.yaml").write_text(
         "applications:\n"
-        "  store: {charm: ./store.charm, options: {colour: blue}, resources: {seed: seed.txt}, to: [0]}\n"
-        "  front: {charm: ./web.charm, to: [lxd:0]}\n"
+        "  store: {charm: ./store.charm, num_units: 1, options: {colour: blue}, resources: {seed: seed.txt}, to: [0]}\n"
+        "  front: {charm: ./web.charm, num_units: 1, to: [lxd:0]}\n"
         "machines: {0: }\n"
         "relations: [[store, front]]\n"
     )

@@ -159,7 +159,8 @@ def test_deploy_of_a_bundle_with_an_overlay(juju, daemon, packed, tmp_path):
     packed("store", provides={"data": "x"})
     packed("web", requires={"data": "x"})
     (tmp_path / "bundle.yaml").write_text(
-        "applications: {store: {charm: ./store.charm}, web: {charm: ./web.charm}}\nrelations: [[store, web]]\n"
+        "applications: {store: {charm: ./store.charm, num_units: 1}, web: {charm: ./web.charm}}\n"
+        "relations: [[store, web]]\n"
     )
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("applications: {web: {num_units: 3}}\n")

@@ -137,9 +137,9 @@ def test_mistakes_of_a_bundle(run, tree, old, new, found):
             "3: warning: application 'good' is given no resource 'blob'",
         ),
         (
-            "cores=2\n    num_units: 1",
-            "cores=2",
-            "3: warning: application 'good' has no num_units: tabletop gives it one",
+            "    resources: {blob: ../build/blob}\n    num_units: 1\n",
+            "    resources: {blob: ../build/blob}\n",
+            "10: warning: application 'other' has no num_units, so it gets no unit",
         ),
     ],
 )

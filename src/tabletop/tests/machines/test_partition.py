@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tabletop.partition import Cut, Partition
+from tabletop.programs import ProgramError
 
 LISTED = {
     "nftables": [
@@ -58,9 +59,13 @@ def test_what_is_cut_is_read_from_the_sets_of_our_table() -> None:
 
 
 @pytest.mark.usefixtures("told")
-def test_what_nft_can_t_say_is_no_cut(tmp_path: Path) -> None:
+def test_what_nft_can_t_say_is_not_taken_for_no_cut(tmp_path: Path) -> None:
     (tmp_path / "listed").write_text("no JSON")
-    assert PARTITION.cuts() == []
+    with pytest.raises(ProgramError, match="`nft -j list sets bridge` wrote what is no JSON"):
+        PARTITION.cuts()
+    (tmp_path / "listed").unlink()
+    with pytest.raises(ProgramError, match=r"`nft -j list sets bridge` failed with status 1: .*No such file"):
+        PARTITION.cuts()
 
 
 def test_arp_passes_before_anything_is_dropped(told: Path) -> None:
