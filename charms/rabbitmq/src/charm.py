@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import ops
 from typing_extensions import override
@@ -19,7 +19,8 @@ from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
 from iot_charm.tls import CertificateRequestError, UnitCertificate, Wanted, names
 from management import Management, ManagementError
-from state import AMQP, CERTIFICATES, Clients, QueueFilter, RabbitmqConfig, State, User
+from node_users import ensure_node_users
+from state import AMQP, CERTIFICATES, Clients, QueueFilter, RabbitmqConfig, State, User, is_of_a_node, requests
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class RabbitmqCharm(ReconcilingCharm[State]):
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         self._certificate = UnitCertificate(self, CERTIFICATES, self._wanted_certificate)
-        self.follow(self.on.leader_elected)
+        self.follow(self.on.leader_elected, self.on.secret_changed)
         self.follow_relations(AMQP, CERTIFICATES)
         framework.observe(self.on.stop, self._stop)
         framework.observe(self.on.smoke_test_action, self._smoke_test)
@@ -83,7 +84,10 @@ class RabbitmqCharm(ReconcilingCharm[State]):
 
     def _wanted_certificate(self) -> Wanted:
         reached = [own_address(self, relation) for relation in self.active_relations(AMQP)]
-        return Wanted(self.unit.name.replace("/", "-"), names(reached, [bind_address(self, AMQP), socket.getfqdn()]))
+        # A gateway routes its nodes' connections to here.
+        routed = [name for asked in requests(self)[0] for name in asked.request.reached]
+        own = [bind_address(self, AMQP), socket.getfqdn()]
+        return Wanted(self.unit.name.replace("/", "-"), names(reached, own, routed))
 
     def _ca(self) -> str:
         """Return the authority of the broker's certificate; empty where there is no TLS, or not yet."""
@@ -95,25 +99,39 @@ class RabbitmqCharm(ReconcilingCharm[State]):
             if management.ensure_vhost(vhost, config.limits):
                 logger.info("declared the topology in virtual host %s", vhost)
         for user in clients.users:
-            self._serve_user(management, user, config)
+            self._ensure_user(management, user, config)
+        changes = ensure_node_users(management, [asked.nodes for asked in clients.nodes])
+        if changes.made or changes.removed:
+            logger.info("nodes: made %d users, removed %d", changes.made, changes.removed)
+        for problem in clients.problems:
+            logger.warning("%s", problem)
+        for user in clients.users:
+            self._answer(user, clients, config)
         for name in management.ensure_only_users({user.name for user in clients.users}):
             logger.info("removed user %s: no relation asks for it any more", name)
             secret = self._find_secret(_user_secret(name))
             if secret is not None:
                 secret.remove_all_revisions()
 
-    def _serve_user(self, management: Management, user: User, config: RabbitmqConfig) -> None:
-        label = _user_secret(user.name)
-        changed = management.ensure_user(user.name, self._ensure_password(label, f"Password of user {user.name}"))
+    def _ensure_user(self, management: Management, user: User, config: RabbitmqConfig) -> None:
+        password = self._ensure_password(_user_secret(user.name), f"Password of user {user.name}")
+        changed = management.ensure_user(user.name, password)
         for vhost, access in user.access.items():
             keys = user.commands.get(vhost, frozenset())
             if keys:
                 changed |= management.ensure_commands(vhost, sorted(keys), config.limits)
-            changed |= management.ensure_permissions(vhost, user.name, topology.permissions(access, keys))
+            nodes = user.nodes.get(vhost, frozenset())
+            if nodes:
+                changed |= management.ensure_nodes(vhost, sorted(nodes), config.limits)
+            changed |= management.ensure_permissions(vhost, user.name, topology.permissions(access, keys, nodes))
+            changed |= management.ensure_topic_permissions(vhost, user.name, topology.topic_permissions(access, nodes))
         changed |= management.ensure_only_vhosts(user.name, set(user.access))
         if changed:
             logger.info("set up user %s for virtual hosts: %s", user.name, ", ".join(user.access))
-        secret = self.model.get_secret(label=label)
+
+    def _answer(self, user: User, clients: Clients, config: RabbitmqConfig) -> None:
+        """Tell the applications that ask for a user what they need to use it."""
+        secret = self.model.get_secret(label=_user_secret(user.name))
         ca = self._ca()
         for relation in self.model.relations[AMQP]:
             if relation.id not in user.relations:
@@ -132,9 +150,13 @@ class RabbitmqCharm(ReconcilingCharm[State]):
                 dead_letter_exchange=topology.DEAD_LETTER_EXCHANGE,
                 dead_letter_queue=topology.DEAD_LETTER_QUEUE,
                 commands_exchange=topology.COMMANDS_EXCHANGE,
-                commands_queues=",".join(
-                    sorted(topology.commands_queue(key) for keys in user.commands.values() for key in keys)
+                commands_queues=_queues(topology.COMMANDS, user.commands),
+                nodes_exchange=topology.NODES_EXCHANGE,
+                nodes_queues=_queues(topology.NODES, user.nodes),
+                nodes_served=",".join(
+                    asked.served for asked in clients.nodes if asked.relation == relation.id and asked.served
                 ),
+                node_commands_exchange=topology.NODE_COMMANDS_EXCHANGE,
                 batch_encoding=config.batch_encoding,
             )
             answer.publish(relation, self.unit)
@@ -163,7 +185,8 @@ class RabbitmqCharm(ReconcilingCharm[State]):
             management = self._connect(state.config)
             for resource in management.alarms():
                 yield ops.BlockedStatus(f"Publishers are blocked: the broker runs short of {resource}")
-            yield ops.ActiveStatus(report.summary(management.version(), management.queues()))
+            queues = management.queues(report.SUMMED_UP)
+            yield ops.ActiveStatus(report.summary(management.version(), queues))
         except (ManagementError, ops.SecretNotFoundError) as error:
             yield ops.BlockedStatus(f"RabbitMQ does not answer: {error}")
 
@@ -204,7 +227,9 @@ class RabbitmqCharm(ReconcilingCharm[State]):
     @action
     def _list_unconsumed_queues(self, event: ops.ActionEvent) -> None:
         queues = self._connect(self.load_state().config).queues()
-        event.set_results(report.results([queue for queue in queues if queue.consumers == 0]))
+        event.set_results(
+            report.results([queue for queue in queues if queue.consumers == 0 and not is_of_a_node(queue)])
+        )
 
     @action
     def _cluster_status(self, event: ops.ActionEvent) -> None:
@@ -265,6 +290,10 @@ class RabbitmqCharm(ReconcilingCharm[State]):
             return self.model.get_secret(label=label)
         except ops.SecretNotFoundError:
             return None
+
+
+def _queues(queues: topology.GatewayQueues, keys: Mapping[str, frozenset[str]]) -> str:
+    return ",".join(sorted(queues.queue(key) for of_vhost in keys.values() for key in of_vhost))
 
 
 def _user_secret(name: str) -> str:

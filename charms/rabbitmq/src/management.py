@@ -5,7 +5,7 @@ Paths and bodies as in ``/api/index.html`` of the broker's management page.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import requests
 
 import topology
-from topology import Permissions
+from topology import GatewayQueues, Permissions, TopicPermissions
 
 TAG: Final = "juju"
 """Marks the users that the charm made, so that it never removes one that an operator made."""
@@ -69,8 +69,15 @@ class Management:
         answer = self._request("GET", "health/checks/alarms", accept=(503,)).json()
         return tuple(sorted({str(alarm["resource"]) for alarm in answer.get("alarms", ())}))
 
-    def queues(self) -> list[Queue]:
-        """Return all queues, sorted."""
+    def queues(self, pattern: str = "") -> list[Queue]:
+        """Return the queues, sorted; of thousands, some come much sooner than all.
+
+        Args:
+            pattern: only those whose name matches this regular expression, and no more than 500 of them.
+        """
+        only = f"?page=1&page_size=500&use_regex=true&name={quote(pattern, safe='')}" if pattern else ""
+        answer = self._get(f"queues{only}")
+        found = answer["items"] if pattern else answer
         return sorted(
             (
                 Queue(
@@ -82,7 +89,7 @@ class Management:
                     consumers=queue.get("consumers", 0),
                     bytes=queue.get("message_bytes", 0),
                 )
-                for queue in self._get("queues")
+                for queue in found
             ),
             key=lambda queue: (queue.vhost, queue.name),
         )
@@ -119,20 +126,23 @@ class Management:
         Returns:
             Whether anything changed.
         """
+        return self._ensure_gateway_queues(vhost, topology.COMMANDS, keys, limits.commands_policy)
+
+    def ensure_nodes(self, vhost: str, keys: Iterable[str], limits: topology.Limits) -> bool:
+        """Give each of some gateways its queue of what nodes publish, as :meth:`ensure_commands` does."""
+        return self._ensure_gateway_queues(vhost, topology.NODES, keys, limits.nodes_policy)
+
+    def _ensure_gateway_queues(
+        self, vhost: str, queues: GatewayQueues, keys: Iterable[str], policy: Mapping[str, Any]
+    ) -> bool:
         host = quote(vhost, safe="")
-        exchange = topology.COMMANDS_EXCHANGE
-        policy = {
-            "pattern": topology.COMMANDS_QUEUES,
-            "apply-to": "queues",
-            "definition": limits.commands_policy,
-            "priority": 0,
-        }
-        changed = self._ensure(f"policies/{host}/{quote(exchange)}", policy)
+        wanted = {"pattern": queues.pattern, "apply-to": "queues", "definition": policy, "priority": 0}
+        changed = self._ensure(f"policies/{host}/{quote(queues.exchange)}", wanted)
         for key in keys:
-            queue = topology.commands_queue(key)
+            queue = queues.queue(key)
             wanted = {"durable": True, "arguments": {"x-queue-type": "quorum"}}
             changed |= self._ensure(f"queues/{host}/{quote(queue)}", wanted)
-            changed |= self._ensure_binding(host, exchange, queue, key)
+            changed |= self._ensure_binding(host, queues.exchange, queue, queues.binding(key))
         return changed
 
     def _ensure_binding(self, host: str, exchange: str, queue: str, key: str) -> bool:
@@ -162,6 +172,22 @@ class Management:
         """
         return self._ensure(f"permissions/{quote(vhost, safe='')}/{quote(user)}", vars(permissions))
 
+    def ensure_topic_permissions(self, vhost: str, user: str, wanted: Mapping[str, TopicPermissions]) -> bool:
+        """Set which routing keys of which exchanges ``user`` may use in ``vhost``; other exchanges have no such limit.
+
+        Returns:
+            Whether anything changed.
+        """
+        path = f"topic-permissions/{quote(vhost, safe='')}/{quote(user)}"
+        found = {entry["exchange"]: TopicPermissions(entry["write"], entry["read"]) for entry in self._find(path) or ()}
+        if found == wanted:
+            return False
+        if found.keys() - wanted.keys():
+            self._request("DELETE", path)
+        for exchange, permissions in wanted.items():
+            self._request("PUT", path, {"exchange": exchange, **vars(permissions)})
+        return True
+
     def ensure_only_vhosts(self, user: str, vhosts: set[str]) -> bool:
         """Take ``user``'s permissions in all virtual hosts but these away.
 
@@ -170,8 +196,13 @@ class Management:
         """
         stale = {str(entry["vhost"]) for entry in self._get(f"users/{quote(user)}/permissions")} - vhosts
         for vhost in stale:
-            self._request("DELETE", f"permissions/{quote(vhost, safe='')}/{quote(user)}")
+            self.delete_permissions(vhost, user)
         return bool(stale)
+
+    def delete_permissions(self, vhost: str, user: str) -> None:
+        """Let ``user`` do nothing in ``vhost`` any more."""
+        for kind in ("permissions", "topic-permissions"):
+            self._request("DELETE", f"{kind}/{quote(vhost, safe='')}/{quote(user)}", accept=(404,))
 
     def ensure_only_users(self, names: set[str]) -> set[str]:
         """Remove the charm's users but these; the broker closes their connections.
@@ -184,6 +215,27 @@ class Management:
             self._request("DELETE", f"users/{quote(name)}")
         return stale
 
+    def definitions(self) -> dict[str, list[dict[str, Any]]]:
+        """Return all that is declared, in one listing: ``users``, ``permissions``, ``queues`` and so on."""
+        return self._get("definitions")
+
+    def declare(self, definitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Declare what is in a listing such as :meth:`definitions`, in one request; all else stays as it is."""
+        self._request("POST", "definitions", definitions)
+
+    def delete_users(self, names: Iterable[str]) -> None:
+        """Remove users in one request; the broker closes their connections."""
+        self._request("POST", "users/bulk-delete", {"users": list(names)})
+
+    def delete_queue(self, vhost: str, queue: str) -> None:
+        """Remove a queue with what it holds."""
+        self._request("DELETE", f"queues/{quote(vhost, safe='')}/{quote(queue)}", accept=(404,))
+
+    def delete_binding(self, vhost: str, exchange: str, queue: str, key: str) -> None:
+        """Remove the binding of a queue by a routing key that has only letters, digits, ``_``, ``-`` and full stops."""
+        path = f"bindings/{quote(vhost, safe='')}/e/{quote(exchange)}/q/{quote(queue)}/{quote(key)}"
+        self._request("DELETE", path, accept=(404,))
+
     def _ensure(self, path: str, wanted: Mapping[str, Any]) -> bool:
         found = self._find(path)
         if found is not None and all(found.get(key) == value for key, value in wanted.items()):
@@ -194,7 +246,8 @@ class Management:
     def _get(self, path: str) -> Any:
         return self._request("GET", path).json()
 
-    def _find(self, path: str) -> dict[str, Any] | None:
+    def _find(self, path: str) -> Any:
+        """Return what is there, None where nothing is."""
         answer = self._request("GET", path, accept=(404,))
         return None if answer.status_code == 404 else answer.json()
 

@@ -27,6 +27,9 @@ MANAGEMENT_PORT: Final = 15672
 ADMIN: Final = "iot_admin"
 """The charm's own user. No relation can ask for it: the interface allows no underscore in a user's name."""
 
+PLUGINS: Final = ("rabbitmq_amqp1_0", "rabbitmq_management")
+"""AMQP 1.0 is spoken on the same ports as 0-9-1."""
+
 LOG_DIRECTORY = Path("/var/log/rabbitmq")
 
 _CONFIG = Path("/etc/rabbitmq")
@@ -107,6 +110,8 @@ class Settings:
                 *(_TLS_CONFIGURATION if self.tls else ()),
                 f"management.tcp.ip = {address}",
                 f"management.tcp.port = {MANAGEMENT_PORT}",
+                # Who speaks AMQP 1.0 without saying who it is, is nobody.
+                "amqp1_0.default_user = none",
                 f"vm_memory_high_watermark.absolute = {self.memory_watermark}",
                 f"disk_free_limit.absolute = {self.disk_free_limit}",
                 # The write-ahead log of quorum queues is kept in memory as well until it is rolled over.
@@ -156,7 +161,7 @@ def configure(settings: Settings) -> bool:
         systemd.daemon_reload()
     environment, plugins, main = (_CONFIG / name for name in ("rabbitmq-env.conf", "enabled_plugins", "rabbitmq.conf"))
     changed = ensure_file(environment, _ENVIRONMENT)
-    changed |= ensure_file(plugins, "[rabbitmq_management].\n", owner="rabbitmq")
+    changed |= ensure_file(plugins, f"[{','.join(PLUGINS)}].\n", owner="rabbitmq")
     changed |= ensure_file(main, settings.render(), mode=0o640, group="rabbitmq")
     return changed or drop_in or is_pending(_STAMP, _DROP_IN, environment, plugins, main)
 

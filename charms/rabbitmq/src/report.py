@@ -1,11 +1,15 @@
 """Queues in words and tables, for a status line and for the results of actions. No I/O."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from management import Queue
 from topology import DEAD_LETTER_QUEUE, QUEUE
+
+SUMMED_UP: Final = rf"^({re.escape(QUEUE)}|{re.escape(DEAD_LETTER_QUEUE)})$"
+"""Matches the names of the queues that :func:`summary` looks at."""
 
 
 def summary(version: str, queues: Iterable[Queue]) -> str:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "charms/rabbitmq/src"))
 import topology
 from management import Management, ManagementError
 
-LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h")
+LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h", nodes_max_bytes=200_000)
 
 
 class ManagedRabbitMq(RabbitMq):

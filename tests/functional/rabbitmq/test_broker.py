@@ -13,7 +13,7 @@ import topology
 from management import Management, ManagementError, UnauthorizedError
 
 Open = Callable[[str, str, str], BlockingChannel]
-LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h")
+LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h", nodes_max_bytes=200_000)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_declaring_again_changes_nothing(management: Management, vhost: str):
 
 
 def test_limits_change_while_the_broker_runs(management: Management, vhost: str):
-    other = topology.Limits(delivery_limit=5, stream_max_bytes=40_000_000, stream_max_age="2h")
+    other = topology.Limits(delivery_limit=5, stream_max_bytes=40_000_000, stream_max_age="2h", nodes_max_bytes=200_000)
     assert management.ensure_vhost(vhost, other)
     assert not management.ensure_vhost(vhost, other)
 

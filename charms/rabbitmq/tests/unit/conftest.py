@@ -1,6 +1,9 @@
 """A broker in memory, in the place of the workload module."""
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from ops import testing
@@ -9,7 +12,7 @@ import charm
 import rabbitmq
 import smoke
 from management import ManagementError, Queue
-from topology import Limits, Permissions
+from topology import Limits, Permissions, TopicPermissions
 
 
 @dataclass
@@ -26,6 +29,14 @@ class FakeBroker:
     permissions: dict[tuple[str, str], Permissions] = field(default_factory=dict)
     found: list[Queue] = field(default_factory=list)
     commands: dict[str, list[str]] = field(default_factory=dict)
+    nodes: dict[str, list[str]] = field(default_factory=dict)
+    topic_permissions: dict[tuple[str, str], Mapping[str, TopicPermissions]] = field(default_factory=dict)
+    declared: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {
+            kind: [] for kind in ("users", "permissions", "topic_permissions", "queues", "bindings")
+        }
+    )
+    """As :meth:`Management.definitions` has it; only what is declared by it."""
     short_of: tuple[str, ...] = ()
     smoke_error: str = ""
     certificate: tuple[str, str, str] | None = None
@@ -96,8 +107,8 @@ class FakeBroker:
     def alarms(self) -> tuple[str, ...]:
         return self.short_of
 
-    def queues(self) -> list[Queue]:
-        return self.found
+    def queues(self, pattern: str = "") -> list[Queue]:
+        return [queue for queue in self.found if re.search(pattern, queue.name)]
 
     def ensure_vhost(self, vhost: str, limits: Limits) -> bool:
         changed = self.vhosts.get(vhost) != limits
@@ -107,6 +118,11 @@ class FakeBroker:
     def ensure_commands(self, vhost: str, keys: list[str], limits: Limits) -> bool:
         assert limits == self.vhosts[vhost]
         self.commands[vhost] = keys
+        return True
+
+    def ensure_nodes(self, vhost: str, keys: list[str], limits: Limits) -> bool:
+        assert limits == self.vhosts[vhost]
+        self.nodes[vhost] = keys
         return True
 
     def ensure_user(self, name: str, password: str) -> bool:
@@ -120,6 +136,11 @@ class FakeBroker:
         self.permissions[vhost, user] = permissions
         return True
 
+    def ensure_topic_permissions(self, vhost: str, user: str, wanted: Mapping[str, TopicPermissions]) -> bool:
+        assert (vhost, user) in self.permissions
+        self.topic_permissions[vhost, user] = wanted
+        return True
+
     def ensure_only_vhosts(self, user: str, vhosts: set[str]) -> bool:
         stale = {key for key in self.permissions if key[1] == user and key[0] not in vhosts}
         for key in stale:
@@ -131,6 +152,39 @@ class FakeBroker:
         for name in stale:
             del self.users[name]
         return stale
+
+    def definitions(self) -> dict[str, list[dict[str, Any]]]:
+        return self.declared
+
+    def declare(self, definitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        for kind, entries in definitions.items():
+            same = {"users": ["name"], "permissions": ["user", "vhost"]}.get(kind)
+            for entry in entries:
+                if same:
+                    self._remove(kind, **{key: entry[key] for key in same})
+                self.declared[kind].append(dict(entry))
+
+    def delete_users(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._remove("users", name=name)
+            self._remove("permissions", user=name)
+            self._remove("topic_permissions", user=name)
+
+    def delete_permissions(self, vhost: str, user: str) -> None:
+        self._remove("permissions", vhost=vhost, user=user)
+        self._remove("topic_permissions", vhost=vhost, user=user)
+
+    def delete_queue(self, vhost: str, queue: str) -> None:
+        self._remove("queues", vhost=vhost, name=queue)
+        self._remove("bindings", vhost=vhost, destination=queue)
+
+    def delete_binding(self, vhost: str, exchange: str, queue: str, key: str) -> None:
+        self._remove("bindings", vhost=vhost, source=exchange, destination=queue, routing_key=key)
+
+    def _remove(self, kind: str, **like: str) -> None:
+        self.declared[kind] = [
+            entry for entry in self.declared[kind] if any(entry[key] != value for key, value in like.items())
+        ]
 
     # The module smoke
 

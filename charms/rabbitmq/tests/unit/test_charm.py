@@ -6,6 +6,7 @@ import pytest
 from ops import testing
 
 from charm import RabbitmqCharm
+from iot_charm.interfaces.rabbitmq import RabbitmqAnswer, encode_nodes, nodes_digest
 from management import Queue
 from topology import DEAD_LETTER_QUEUE, FULL, QUEUE
 
@@ -125,6 +126,102 @@ def test_two_gateways_can_not_share_their_commands(broker, context: Context, ins
     assert broker.commands == {"iot": ["site-1.main"]}
 
 
+class TestNodes:
+    """Nodes that speak AMQP, which gateways ask for."""
+
+    NODES = encode_nodes({"a": "A" * 48, "b": "B" * 48})
+
+    @pytest.fixture
+    def secret(self) -> testing.Secret:
+        return testing.Secret({"nodes": self.NODES}, owner=None)
+
+    @pytest.fixture
+    def gateway(self, secret: testing.Secret) -> testing.Relation:
+        return self.asking(secret)
+
+    def asking(self, secret: testing.Secret, **more: str) -> testing.Relation:
+        asked = {"username": "gateway", "vhost": "iot", "access": "publish", "commands": "s.g0"}
+        asked = {**asked, "nodes-secret": secret.id, **more}
+        return testing.Relation("amqp", id=77, remote_app_name="gateway", remote_units_data={0: asked})
+
+    def users(self, broker) -> dict[str, str]:
+        return {user["name"]: user["password_hash"] for user in broker.declared["users"]}
+
+    def test_have_users_and_the_gateway_their_queue(self, broker, context: Context, installed, secret, gateway):
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
+        state = context.run(context.on.relation_changed(gateway), before)
+        assert isinstance(state.unit_status, testing.ActiveStatus)
+        assert self.users(broker) == {"gateway.a": "A" * 48, "gateway.b": "B" * 48}
+        assert broker.nodes == {"iot": ["s.g0"]}
+        permissions = broker.permissions["iot", "gateway"]
+        assert re.search(permissions.read, "iot.nodes.s.g0")
+        assert re.search(permissions.write, "iot.node-commands")
+        assert broker.topic_permissions["iot", "gateway"].keys() == {"iot.node-commands"}
+        told = state.get_relation(gateway.id).local_unit_data
+        answer = RabbitmqAnswer(
+            hostname=told["hostname"],
+            nodes_exchange=told["nodes-exchange"],
+            nodes_queues=told["nodes-queues"],
+            nodes_served=told["nodes-served"],
+        )
+        assert answer.nodes_queue("s.g0") == "iot.nodes.s.g0"
+        assert answer.serves_nodes("gateway/0", self.NODES)
+        assert told["node-commands-exchange"] == "iot.node-commands"
+
+    def test_follow_their_secret(self, broker, context: Context, installed, secret, gateway):
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
+        state = context.run(context.on.relation_changed(gateway), before)
+        nodes = encode_nodes({"b": "C" * 48})
+        changed = dataclasses.replace(secret, latest_content={"nodes": nodes})
+        secrets = {each for each in state.secrets if each.id != secret.id} | {changed}
+        state = context.run(context.on.secret_changed(changed), dataclasses.replace(state, secrets=secrets))
+        assert self.users(broker) == {"gateway.b": "C" * 48}
+        served = state.get_relation(gateway.id).local_unit_data["nodes-served"]
+        assert served == f"gateway/0:{nodes_digest(nodes)}"
+
+    @pytest.mark.parametrize("content", [None, {"other": "x"}, {"nodes": '{"a.b": "x"}'}])
+    def test_stay_while_their_secret_can_not_be_read(
+        self, broker, context: Context, installed, secret, gateway, content: dict[str, str] | None
+    ):
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
+        state = context.run(context.on.relation_changed(gateway), before)
+        had = self.users(broker)
+        served = state.get_relation(gateway.id).local_unit_data["nodes-served"]
+        others = {each for each in state.secrets if each.id != secret.id}
+        if content:
+            others |= {testing.Secret(content, owner=None, id=secret.id)}
+        state = context.run(context.on.update_status(), dataclasses.replace(state, secrets=others))
+        assert self.users(broker) == had
+        assert state.get_relation(gateway.id).local_unit_data["nodes-served"] == served
+        assert isinstance(state.unit_status, testing.BlockedStatus)
+        assert "gateway/0's secret of nodes" in state.unit_status.message
+
+    def test_go_with_the_relation(self, broker, context: Context, installed, secret, gateway):
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
+        state = context.run(context.on.relation_changed(gateway), before)
+        context.run(context.on.relation_broken(state.get_relation(gateway.id)), state)
+        assert self.users(broker) == {}
+        assert broker.declared["queues"] == []
+
+    def test_need_to_know_their_gateway(self, broker, context: Context, installed, secret):
+        gateway = self.asking(secret, commands="")
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
+        state = context.run(context.on.relation_changed(gateway), before)
+        assert self.users(broker) == {}
+        assert set(broker.users) == {"gateway"}
+        assert state.unit_status == testing.BlockedStatus(
+            "gateway/0 names nodes, but not its site and gateway (commands)"
+        )
+
+    def test_gateways_without_nodes_get_no_queue_of_them(self, broker, context: Context, installed, secret):
+        gateway = self.asking(secret, **{"nodes-secret": ""})
+        state = context.run(context.on.relation_changed(gateway), related(installed, gateway))
+        assert broker.nodes == {}
+        told = state.get_relation(gateway.id).local_unit_data
+        assert told["nodes-exchange"] == "iot.nodes"
+        assert told.keys().isdisjoint({"nodes-queues", "nodes-served"})
+
+
 def test_a_user_that_moves_loses_its_old_vhost(broker, context: Context, installed, flume):
     state = context.run(context.on.relation_changed(flume), related(installed, flume))
     moved = dataclasses.replace(
@@ -159,6 +256,7 @@ def test_a_request_that_cannot_be_met_blocks_with_the_reason(broker, context: Co
         ("stream_max_bytes", "1MB"),
         ("stream_max_age", "1 week"),
         ("delivery_limit", 0),
+        ("nodes_max_bytes", "0"),
         ("memory_watermark", "1MiB"),
         ("disk_free_limit", "0"),
     ],
@@ -185,6 +283,7 @@ def test_options_reach_the_broker_and_the_relations(broker, context: Context, in
         "stream_max_bytes": "1GB",
         "stream_max_age": "12h",
         "delivery_limit": 5,
+        "nodes_max_bytes": "30MB",
     }
     state = context.run(context.on.config_changed(), dataclasses.replace(installed, config=config, relations={flume}))
     assert broker.settings.memory_watermark == 512 * 2**20
@@ -194,6 +293,7 @@ def test_options_reach_the_broker_and_the_relations(broker, context: Context, in
     assert policies["iot.telemetry.stream"]["max-length-bytes"] == 1_000_000_000
     assert policies["iot.telemetry.stream"]["max-age"] == "12h"
     assert policies["iot.telemetry"]["delivery-limit"] == 5
+    assert broker.vhosts["iot"].nodes_policy["max-length-bytes"] == 30_000_000
     assert state.get_relation(flume.id).local_unit_data["batch-encoding"] == "identity"
 
 
@@ -270,6 +370,7 @@ class TestActions:
             ({}, ["iot.telemetry", "iot.dead-letters", "other"]),
             ({"vhost": "lab"}, ["other"]),
             ({"queue": "dead"}, ["iot.dead-letters"]),
+            ({"queue": "gateway.a"}, ["iot.node-commands.gateway.a"]),
         ],
     )
     def test_check_queues(self, broker, context: Context, installed, params: dict[str, str], names: list[str]):
@@ -277,6 +378,7 @@ class TestActions:
             Queue("iot", QUEUE, "quorum", 2801, 20, 4, 489000),
             Queue("iot", DEAD_LETTER_QUEUE, "quorum", 3, 0, 0, 100),
             Queue("lab", "other", "classic", 0, 0, 0, 0),
+            Queue("iot", "iot.node-commands.gateway.a", "classic", 1, 0, 0, 9),
         ]
         context.run(context.on.action("check-queues", params=params), installed)
         results = context.action_results

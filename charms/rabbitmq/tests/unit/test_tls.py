@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from charmlibs.interfaces.tls_certificates import CertificateSigningRequest
 from ops import testing
 
 import rabbitmq
@@ -56,6 +57,18 @@ def test_tls_with_the_certificate_that_is_given(
     assert testing.TCPPort(5671) in out.opened_ports
     told = RabbitmqAnswer(**out.get_relation(gateway.id).local_unit_data)  # pyright: ignore[reportArgumentType]
     assert (told.port, told.ssl_port, told.ca.strip()) == (5672, 5671, authority.ca)
+
+
+def test_the_certificate_is_for_where_nodes_reach_the_broker_through_gateways(
+    broker: Any, context: Rabbit, installed: testing.State, certificates: testing.Relation
+):
+    asking = {"username": "gateway", "vhost": "iot", "reached-at": "10.9.8.7,gateway.example"}
+    gateway = testing.Relation("amqp", remote_app_name="gateway", remote_units_data={0: asking})
+    out = asked(context, installed, certificates, gateway)
+    (pem,) = asked_for(out.get_relation(certificates.id).local_unit_data)
+    request = CertificateSigningRequest.from_string(pem)
+    assert "10.9.8.7" in (request.sans_ip or ())
+    assert "gateway.example" in (request.sans_dns or ())
 
 
 def test_the_former_certificate_serves_until_the_next_is_given(
