@@ -23,8 +23,12 @@ APPLICATIONS = (
     "spark",
     "zeppelin",
 )
+READINGS = 100_000
+"""How many readings are sent to see that none is lost."""
 WAIT_S = 900
 """Seconds that an action may take."""
+KILL_AFTER_S = 5
+"""Seconds from the beginning of `generate_steadily` to a kill in its midst."""
 
 Result = TypeVar("Result")
 
@@ -46,6 +50,32 @@ class Run(Protocol):
     def __call__(self, step: Step[Result], /) -> Result:
         """Run the step."""
         ...
+
+
+@dataclass(frozen=True)
+class Service:
+    """A part of the chain that can be killed: a systemd service on a unit's machine."""
+
+    unit: str
+    name: str
+
+    @property
+    def kill(self) -> str:
+        """The command that kills all its processes, as root on the unit's machine; systemd starts it again."""
+        return f"systemctl kill --signal=KILL {self.name}"
+
+    def __str__(self) -> str:
+        """As tests are named by it."""
+        return self.name
+
+
+PARTS = (
+    Service("gateway/0", "iot-gateway"),
+    Service("flume-rabbitmq/0", "flume-rabbitmq-0"),
+    Service("flume-hdfs/0", "flume-hdfs-0"),
+    Service("rabbitmq/0", "rabbitmq-server"),
+)
+"""The parts that readings pass through; none is lost whichever is killed."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +122,11 @@ def generate(*, count: int, rate: int = 0, seed: int = 1) -> Step[Sent]:
         return Sent(results["node"], int(results["sent"]), float(results["seconds"]))
 
     return Step("sensor-node/0", "generate-data", {"count": count, "rate": rate, "seed": seed}, read)
+
+
+def generate_steadily() -> Step[Sent]:
+    """Send `READINGS` for ten seconds: time enough to make a fault."""
+    return generate(count=READINGS, rate=10_000, seed=2)
 
 
 def verify(sent: Sent, *, timeout_s: int = 180) -> Step[Ingested]:

@@ -14,8 +14,6 @@ from juju.model import Model
 from juju.unit import Unit
 from pytest_operator.plugin import OpsTest
 
-READINGS = 100_000
-
 
 @pytest.fixture
 def model(ops_test: OpsTest) -> Model:
@@ -82,19 +80,20 @@ async def test_smoke_test(model: Model, app: str):
 
 @pytest.mark.abort_on_fail
 async def test_all_that_was_sent_is_in_hdfs(model: Model, sent: dict[str, chain.Sent]):
-    sent["run"] = await run(model, chain.generate(count=READINGS))
-    promises.sent(sent["run"], READINGS)
-    promises.exactly_once(await run(model, chain.verify(sent["run"])), READINGS)
+    sent["run"] = await run(model, chain.generate(count=chain.READINGS))
+    promises.sent(sent["run"], chain.READINGS)
+    promises.exactly_once(await run(model, chain.verify(sent["run"])), chain.READINGS)
 
 
 async def test_the_notebook_counts_all_that_was_sent(model: Model, sent: dict[str, chain.Sent]):
     note = await run(model, chain.run_notebook(sent["run"]))
-    promises.counted(note, READINGS)
+    promises.counted(note, chain.READINGS)
     promises.rendered(await execute(model, "zeppelin/0", f"cat {note.html}"))
 
 
-async def test_nothing_is_lost_when_the_gateway_is_killed(model: Model):
-    sending = asyncio.create_task(run(model, chain.generate(count=READINGS, rate=10_000, seed=2)))
-    await asyncio.sleep(5)
-    await execute(model, "gateway/0", "systemctl kill --signal=KILL iot-gateway")
-    promises.nothing_lost(await run(model, chain.verify(await sending, timeout_s=300)), READINGS)
+@pytest.mark.parametrize("part", chain.PARTS, ids=str)
+async def test_nothing_is_lost_when_a_part_is_killed(model: Model, part: chain.Service):
+    sending = asyncio.create_task(run(model, chain.generate_steadily()))
+    await asyncio.sleep(chain.KILL_AFTER_S)
+    await execute(model, part.unit, part.kill)
+    promises.nothing_lost(await run(model, chain.verify(await sending, timeout_s=300)), chain.READINGS)

@@ -12,14 +12,13 @@ from chain import Run
 
 pytestmark = pytest.mark.timeout(1800)
 
-READINGS = 100_000
 STALE_SECONDS = 420
 """How long a status may be out of date: Juju's interval of update-status, and time for the hooks."""
 
 
 @pytest.fixture(scope="module")
 def sent(juju: jubilant.Juju) -> chain.Sent:
-    return through_jubilant.run_with(juju)(chain.generate(count=READINGS))
+    return through_jubilant.run_with(juju)(chain.generate(count=chain.READINGS))
 
 
 @pytest.mark.juju_setup
@@ -46,41 +45,33 @@ def test_smoke_test(app: str, run: Run):
 
 
 def test_all_that_was_sent_is_in_hdfs(run: Run, sent: chain.Sent):
-    promises.sent(sent, READINGS)
-    promises.exactly_once(run(chain.verify(sent)), READINGS)
+    promises.sent(sent, chain.READINGS)
+    promises.exactly_once(run(chain.verify(sent)), chain.READINGS)
 
 
 def test_the_notebook_counts_all_that_was_sent(juju: jubilant.Juju, run: Run, sent: chain.Sent):
     run(chain.verify(sent))
     note = run(chain.run_notebook(sent))
-    promises.counted(note, READINGS)
+    promises.counted(note, chain.READINGS)
     # Only root may read the page, so it is not fetched with scp, which enters as another user where there is ssh.
     promises.rendered(juju.exec(f"cat {note.html}", unit="zeppelin/0").stdout)
 
 
-def kill_in_mid_run(juju: jubilant.Juju, run: Run, unit: str, service: str) -> chain.Ingested:
+def kill_in_mid_run(juju: jubilant.Juju, run: Run, part: chain.Service) -> chain.Ingested:
     """Send readings at a steady rate, kill -9 a service's processes in the middle, and count."""
     with ThreadPoolExecutor() as pool:
-        sending = pool.submit(run, chain.generate(count=READINGS, rate=10_000, seed=2))
-        time.sleep(5)
-        juju.exec(f"systemctl kill --signal=KILL {service}", unit=unit)
+        sending = pool.submit(run, chain.generate_steadily())
+        time.sleep(chain.KILL_AFTER_S)
+        juju.exec(part.kill, unit=part.unit)
         sent = sending.result()
     return run(chain.verify(sent, timeout_s=300))
 
 
-@pytest.mark.parametrize(
-    ("unit", "service"),
-    [
-        ("gateway/0", "iot-gateway"),
-        ("flume-rabbitmq/0", "flume-rabbitmq-0"),
-        ("flume-hdfs/0", "flume-hdfs-0"),
-        ("rabbitmq/0", "rabbitmq-server"),
-    ],
-)
-def test_nothing_is_lost_when_a_part_is_killed(juju: jubilant.Juju, run: Run, unit: str, service: str):
-    found = kill_in_mid_run(juju, run, unit, service)
-    print(f"killed {service}: {found.sent} sent, {found.in_hdfs} in HDFS, {found.lost} lost, {found.duplicated} twice")
-    promises.nothing_lost(found, READINGS)
+@pytest.mark.parametrize("part", chain.PARTS, ids=str)
+def test_nothing_is_lost_when_a_part_is_killed(juju: jubilant.Juju, run: Run, part: chain.Service):
+    found = kill_in_mid_run(juju, run, part)
+    print(f"killed {part}: {found.sent} sent, {found.in_hdfs} in HDFS, {found.lost} lost, {found.duplicated} twice")
+    promises.nothing_lost(found, chain.READINGS)
 
 
 def test_refusals_name_the_value_and_break_nothing(juju: jubilant.Juju):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,10 @@ from tabletop.host import preflight, teardown
 from tabletop.machine import Machines
 from tabletop.network import Network
 from tabletop.paths import Paths
+
+# pytest's importlib mode puts no test folder on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+import own_tabletop
 
 
 def pytest_configure() -> None:
@@ -34,6 +39,26 @@ def paths() -> Iterator[Paths]:
     yield paths
     teardown(paths)
     shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def own_state(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The state of a tabletop that the module has for itself, where it is what the command line means.
+
+    The images of the host's are shared. All else of it is gone afterwards.
+    """
+    assert request.module.__file__
+    root = Path(f"/var/tmp/tabletop-{Path(request.module.__file__).stem}-{os.getpid()}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TABLETOP_STATE", str(root))
+        patch.setenv("TABLETOP_RUN", f"/run/{root.name}")
+        patch.delenv("JUJU_MODEL", raising=False)
+        try:
+            own_tabletop.do("bootstrap")
+            yield root
+        finally:
+            own_tabletop.do("destroy", "--no-prompt")
+        assert not root.exists()
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,13 @@ node sends are counted where the gateway has delivered them.
 """
 
 import contextlib
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import jubilant
 import pika
 import pytest
+from own_tabletop import PROGRAM, do
 
 from iot_telemetry import batch
 from iot_telemetry.accounting import Account, NodeReport
@@ -22,7 +19,6 @@ from iot_telemetry.reading import Reading
 from tabletop.version import host_architecture
 
 ROOT = Path(__file__).resolve().parents[3]
-TABLETOP = Path(sys.executable).parent / "tabletop"
 ARM = {"gateway": "gateway/0", "sensor-node": "sensor-node/0"}
 COUNT = 1000
 PATIENCE = 1200.0
@@ -35,30 +31,22 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
-def juju() -> Iterator[jubilant.Juju]:
+def juju(own_state: Path) -> jubilant.Juju:
     """A model on machines of both architectures, every unit active."""
-    root = Path(f"/var/tmp/tabletop-arm64-{os.getpid()}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TABLETOP_STATE", str(root))
-        patch.setenv("TABLETOP_RUN", f"/run/{root.name}")
-        patch.delenv("JUJU_MODEL", raising=False)
-        try:
-            subprocess.run([TABLETOP, "bootstrap", "--arch", "arm64"], check=True)
-            client = jubilant.Juju(cli_binary=TABLETOP, wait_timeout=PATIENCE)
-            client.add_model("arm")
-            client.deploy(ROOT / "charms/rabbitmq")
-            for charm in ARM:
-                client.deploy(ROOT / "charms" / charm, constraints={"arch": "arm64"})
-            client.integrate("gateway:amqp", "rabbitmq")
-            client.integrate("sensor-node:mqtt", "gateway:mqtt")
-            try:
-                client.wait(jubilant.all_active, error=jubilant.any_error, delay=2.0, successes=1)
-            except (TimeoutError, jubilant.WaitError):
-                print(client.cli("status"), client.debug_log(limit=200), sep="\n")
-                raise
-            yield client
-        finally:
-            subprocess.run([TABLETOP, "destroy", "--no-prompt"], check=True)
+    do("bootstrap", "--arch", "arm64")
+    client = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=PATIENCE)
+    client.add_model("arm")
+    client.deploy(ROOT / "charms/rabbitmq")
+    for charm in ARM:
+        client.deploy(ROOT / "charms" / charm, constraints={"arch": "arm64"})
+    client.integrate("gateway:amqp", "rabbitmq")
+    client.integrate("sensor-node:mqtt", "gateway:mqtt")
+    try:
+        client.wait(jubilant.all_active, error=jubilant.any_error, delay=2.0, successes=1)
+    except (TimeoutError, jubilant.WaitError):
+        print(client.cli("status"), client.debug_log(limit=200), sep="\n")
+        raise
+    return client
 
 
 def test_the_machines_are_what_was_asked_for(juju):

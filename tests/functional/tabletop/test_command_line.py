@@ -5,17 +5,15 @@ import json
 import os
 import re
 import subprocess
-import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import jubilant
 import pytest
+from own_tabletop import PROGRAM, do, tabletop
 
 ROOT = Path(__file__).resolve().parents[3]
 CHARMS = ROOT / "src/tabletop/tests/charms"
-TABLETOP = Path(sys.executable).parent / "tabletop"
 BUNDLE = f"""\
 name: pair
 applications:
@@ -37,27 +35,9 @@ relations:
 pytestmark = pytest.mark.timeout(600)
 
 
-def tabletop(*words: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([str(word) for word in (TABLETOP, *words)], text=True, capture_output=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tabletop of these tests' own; the images of the host's are shared. All of it is gone afterwards."""
-    # Not below /tmp: that may be a tmpfs, and machines are big.
-    root = Path(f"/var/tmp/tabletop-command-line-{os.getpid()}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TABLETOP_STATE", str(root))
-        patch.setenv("TABLETOP_RUN", f"/run/{root.name}")
-        patch.delenv("JUJU_MODEL", raising=False)
-        booted = tabletop("bootstrap")
-        assert booted.returncode == 0, booted.stderr
-        yield tmp_path_factory.mktemp("command-line")
-        gone = tabletop("destroy", "--no-prompt")
-        assert gone.returncode == 0, gone.stderr
-        assert "removed machine trial-0" in gone.stderr
-        assert not root.exists()
-        assert "there was nothing to remove" in tabletop("destroy", "--no-prompt").stderr
+def place(own_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("command-line")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +50,7 @@ def bundle(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def juju(bundle: Path) -> jubilant.Juju:
-    client = jubilant.Juju(cli_binary=TABLETOP, wait_timeout=180)
+    client = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=180)
     client.add_model("trial")
     client.deploy(bundle)
     client.wait(settled, error=jubilant.any_error)
@@ -149,7 +129,7 @@ def test_commands_on_units_and_machines(juju: jubilant.Juju):
         juju.exec("sleep 60", unit="store/0", wait=1)
     assert juju.ssh("store/0", "hostname; pwd") == "trial-0\n/root\n"
     piped = subprocess.run(
-        [TABLETOP, "ssh", "-m", "trial", "store/0", "wc", "-c"],
+        [PROGRAM, "ssh", "-m", "trial", "store/0", "wc", "-c"],
         input="12345",
         capture_output=True,
         text=True,
@@ -162,7 +142,7 @@ def test_a_shell_on_a_terminal(juju: jubilant.Juju):
     master, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (33, 101))
     shell = subprocess.Popen(
-        [TABLETOP, "ssh", "-m", "trial", "store/0"],
+        [PROGRAM, "ssh", "-m", "trial", "store/0"],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -263,11 +243,17 @@ def test_removal(juju: jubilant.Juju):
 
 
 def test_models_side_by_side(juju: jubilant.Juju):
-    second = jubilant.Juju(cli_binary=TABLETOP)
+    second = jubilant.Juju(cli_binary=PROGRAM)
     second.add_model("second")
     assert second.status().apps == {}
     models = json.loads(juju.cli("models", "--format", "json", include_model=False))["models"]
     assert [model["short-name"] for model in models] == ["second", "trial"]
     second.destroy_model("second")
     with pytest.raises(jubilant.CLIError, match="second"):
-        jubilant.Juju(model="second", cli_binary=TABLETOP).status()
+        jubilant.Juju(model="second", cli_binary=PROGRAM).status()
+
+
+def test_destroy_says_what_it_removes(juju: jubilant.Juju, own_state: Path):
+    assert "removed machine trial-0" in do("destroy", "--no-prompt")
+    assert not own_state.exists()
+    assert "there was nothing to remove" in do("destroy", "--no-prompt")

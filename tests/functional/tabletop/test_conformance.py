@@ -1,31 +1,24 @@
 """The conformance charm on real machines, driven by jubilant: all of `ops.hookcmds`, from inside real dispatches."""
 
-import os
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jubilant
 import pytest
+from own_tabletop import PROGRAM, do
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests/conformance"))
 
 import conforming  # noqa: E402
 
-TABLETOP = Path(sys.executable).parent / "tabletop"
 PATIENCE = 180.0
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def tabletop(*words: str) -> None:
-    ran = subprocess.run([TABLETOP, *words], text=True, capture_output=True, check=False)
-    assert ran.returncode == 0, ran.stderr
 
 
 class Driver:
@@ -61,39 +54,29 @@ class Driver:
 
     def rewind(self, secret_id: str) -> None:
         """Let a secret's hour pass while the daemon is down."""
-        tabletop("daemon", "stop")
+        do("daemon", "stop")
         (path,) = self.state.rglob("model.db")
         with sqlite3.connect(path) as database:
             database.execute("UPDATE secret SET next_rotate = ? WHERE id = ?", (time.time(), secret_id))
         database.close()
-        tabletop("daemon", "start")
+        do("daemon", "start")
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """Two applications on three machines of these tests' own; the images of the host's are shared."""
-    # Not below /tmp: that may be a tmpfs, and machines are big.
-    root = Path(f"/var/tmp/tabletop-conformance-{os.getpid()}")
+def driver(own_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """Two applications on three machines of these tests' own."""
     seed = tmp_path_factory.mktemp("conformance") / "seed.txt"
     seed.write_text("corn\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TABLETOP_STATE", str(root))
-        patch.setenv("TABLETOP_RUN", f"/run/{root.name}")
-        patch.delenv("JUJU_MODEL", raising=False)
-        tabletop("bootstrap")
-        try:
-            juju = jubilant.Juju(cli_binary=TABLETOP, wait_timeout=PATIENCE)
-            juju.add_model("trial")
-            juju.deploy(conforming.CHARM, "left", num_units=2, resources={"seed": str(seed)})
-            juju.deploy(conforming.CHARM, "right", resources={"seed": str(seed)}, trust=True)
-            juju.integrate("left:out", "right:in")
-            juju.wait(jubilant.all_active, error=jubilant.any_error)
-            made = Driver(juju, root)
-            made.settle()
-            conforming.prepare(made)
-            yield made
-        finally:
-            tabletop("destroy", "--no-prompt")
+    juju = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=PATIENCE)
+    juju.add_model("trial")
+    juju.deploy(conforming.CHARM, "left", num_units=2, resources={"seed": str(seed)})
+    juju.deploy(conforming.CHARM, "right", resources={"seed": str(seed)}, trust=True)
+    juju.integrate("left:out", "right:in")
+    juju.wait(jubilant.all_active, error=jubilant.any_error)
+    made = Driver(juju, own_state)
+    made.settle()
+    conforming.prepare(made)
+    return made
 
 
 class TestConformance(conforming.Conformance):

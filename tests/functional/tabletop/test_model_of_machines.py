@@ -3,15 +3,13 @@
 import os
 import stat
 import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import jubilant
 import pytest
+from own_tabletop import PROGRAM, tabletop
 
-TABLETOP = Path(sys.executable).parent / "tabletop"
 DISPATCH = """\
 #!/bin/sh
 set -e
@@ -45,10 +43,6 @@ requires:
 pytestmark = pytest.mark.timeout(600)
 
 
-def tabletop(*words: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([str(word) for word in (TABLETOP, *words)], text=True, capture_output=True, check=False)
-
-
 def pack(folder: Path, name: str, metadata: str) -> Path:
     with zipfile.ZipFile(folder / f"{name}.charm", "w") as archive:
         archive.writestr("metadata.yaml", metadata)
@@ -75,27 +69,14 @@ def charms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def juju(charms: Path) -> Iterator[jubilant.Juju]:
-    # Not below /tmp: that may be a tmpfs, and machines are big.
-    root = Path(f"/var/tmp/tabletop-machines-{os.getpid()}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TABLETOP_STATE", str(root))
-        patch.setenv("TABLETOP_RUN", f"/run/{root.name}")
-        patch.delenv("JUJU_MODEL", raising=False)
-        booted = tabletop("bootstrap")
-        assert booted.returncode == 0, booted.stderr
-        client = jubilant.Juju(cli_binary=TABLETOP, wait_timeout=180)
-        client.add_model("trial")
-        try:
-            client.deploy(charms / "vault.charm", storage={"more": "1,2G"}, constraints={"mem": "400M", "cores": "1"})
-            client.deploy(charms / "minion.charm")
-            client.integrate("minion", "vault:juju-info")
-            client.wait(lambda status: bool(status.get_units("minion")) and settled(status), error=jubilant.any_error)
-            yield client
-        finally:
-            gone = tabletop("destroy", "--no-prompt")
-        assert gone.returncode == 0, gone.stderr
-        assert not root.exists()
+def juju(own_state: Path, charms: Path) -> jubilant.Juju:
+    client = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=180)
+    client.add_model("trial")
+    client.deploy(charms / "vault.charm", storage={"more": "1,2G"}, constraints={"mem": "400M", "cores": "1"})
+    client.deploy(charms / "minion.charm")
+    client.integrate("minion", "vault:juju-info")
+    client.wait(lambda status: bool(status.get_units("minion")) and settled(status), error=jubilant.any_error)
+    return client
 
 
 def test_it_came_up_as_asked(juju: jubilant.Juju) -> None:

@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from own_tabletop import PROGRAM
 
 from tabletop.cgroups import Hierarchies
 from tabletop.mounts import mounts_below
@@ -20,7 +20,6 @@ from tabletop.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[3]
 CHARM = ROOT / "src/tabletop/tests/charms/web"
-TABLETOP = Path(sys.executable).parent / "tabletop"
 PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.timeout(600)
@@ -39,7 +38,7 @@ class Place:
         }
 
     def begin(self, *words: object, wrapper: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-        argv = [*wrapper, str(TABLETOP), *map(str, words)]
+        argv = [*wrapper, str(PROGRAM), *map(str, words)]
         pipe = subprocess.PIPE
         return subprocess.Popen(
             argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
