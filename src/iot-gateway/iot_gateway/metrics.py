@@ -15,6 +15,7 @@ _LISTENERS = (
     ("malformed_payloads", "counter", "listener_malformed_total", "Payloads that became dead letters."),
     ("refused", "counter", "listener_refused_total", "Connections or requests refused."),
     ("clients", "gauge", "listener_clients", "Clients that are connected, or registered."),
+    ("queued", "gauge", "listener_queued", "Messages that wait at the broker for the listener."),
     ("connected", "gauge", "listener_up", "Whether the listener works."),
 )
 _OUTBOXES = (
@@ -82,7 +83,7 @@ def text(status: Mapping[str, Any], latencies: Mapping[str, Histogram]) -> str:
 
 def _add(made: Exposition, label: str, statuses: Mapping[str, Mapping[str, Any]], families: Any) -> None:
     for field, kind, name, help_text in families:
-        values = {key: status[field] for key, status in statuses.items() if field in status}
+        values = {key: status[field] for key, status in statuses.items() if status.get(field) is not None}
         if values:
             family = made.family(_PREFIX + name, kind, help_text)
             for key, value in values.items():

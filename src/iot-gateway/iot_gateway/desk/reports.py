@@ -1,15 +1,12 @@
 """What nodes say of their commands, on its way into the book."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from iot_gateway.desk.command import NodeReport, State
 from iot_gateway.desk.desk import Desk
-from iot_gateway.desk.errors import BookError, CommandError
-
-logger = logging.getLogger(__name__)
+from iot_gateway.desk.errors import BookError
 
 RETRY_SECONDS: Final = 1.0
 
@@ -43,9 +40,6 @@ class Reports:
                 await self._desk.report(node, said.id, State(said.state), said.reason)
             except BookError:
                 await asyncio.sleep(RETRY_SECONDS)
-            except CommandError as error:
-                logger.warning("node %s says of a command: %s", node, error)
-                break
             else:
                 break
         done()

@@ -31,7 +31,7 @@ MISSING_SECONDS: Final = 30.0
 """Until a queue that was not there is looked for again: that costs the broker a channel, and a line in its log."""
 ASKED_SECONDS: Final = 2 * 3600.0
 """For how long a node is looked at that nobody has asked about again; the desk asks at least once an hour."""
-CONSUMED_SECONDS: Final = 60.0
+CONSUMED_SECONDS: Final = 120.0
 """The same for one that is there: when it is asked about again, it is looked at at once."""
 
 _REASONS: Final = {
