@@ -9,6 +9,7 @@ from typing import Any
 
 from iot_gateway import config as configuration
 from iot_gateway import control, metrics, plan, registry, status, words
+from iot_gateway.change import Change
 from iot_gateway.command_lines import CommandLines
 from iot_gateway.command_requests import CommandRequests
 from iot_gateway.config import RelayConfig
@@ -47,6 +48,8 @@ class Relay:
         self._started = time.time()
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._config_error: str | None = None
+        """Why the configuration that was to be reloaded is not used."""
         outbox_class: Any = registry.outbox(config.outbox.plugin)
         options = configuration.outbox_options(config)
         self._outboxes: dict[str, Outbox] = {}
@@ -136,11 +139,14 @@ class Relay:
                 self._start("watch", self._watch.run())
                 self._serve_metrics(self._config)
                 await self._until_stopped()
-                await self._leave()
+                async with self._reloading:
+                    await self._leave()
                 self._requests.close()
                 await self._cancel("commands")
         finally:
-            await self._cancel(*self._tasks)
+            self._stop.set()
+            async with self._reloading:
+                await self._cancel(*self._tasks)
             self._close()
 
     def _serve_metrics(self, config: RelayConfig) -> None:
@@ -208,23 +214,67 @@ class Relay:
         What changes at once, what connects anew and what needs a restart stands in docs/reference/gateway.md.
         """
         async with self._reloading:
-            await self._reload(path)
+            if not self._stop.is_set():
+                await self._reload(path)
 
     async def _reload(self, path: Path) -> None:
         try:
-            new = configuration.load(path)
-            self._nodes.reload(new.nodes_file)
+            change = self._prepare(path)
         except ConfigError as error:
+            self._config_error = str(error)
             logger.error("the configuration is not used, the former one stays: %s", error)
-            return
-        old, self._config = self._config, new
+        except Exception as error:
+            # The border to plugins: what one did not foresee leaves the relay as it is.
+            self._config_error = f"{type(error).__name__}: {error}"
+            logger.exception("the configuration is not used, the former one stays")
+        else:
+            await self._follow(change)
+            self._config_error = None
+            logger.info("configuration reloaded")
+
+    def _prepare(self, path: Path) -> Change:
+        """Do all of a reload that can fail; the relay notices nothing of it.
+
+        Raises:
+            ConfigError: the configuration, or the file of nodes, can't be used.
+            Exception: a plugin can't be made.
+        """
+        new = configuration.load(path)
+        settings = {name: new.listener_options(name) for name in new.listeners}
+        return Change(
+            new,
+            Nodes.read(new.nodes_file),
+            _plain_topics(new),
+            configuration.outbox_options(new),
+            settings,
+            {
+                name: self._make_listener(new, name)
+                for name in new.listeners
+                if not self._is_same_plugin(name, new) or settings[name] != self._listeners[name].options
+            },
+            self._make_uplink(new)
+            if new.uplink != self._config.uplink or new.gateway != self._config.gateway
+            else None,
+        )
+
+    def _is_same_plugin(self, name: str, new: RelayConfig) -> bool:
+        if name not in self._listeners or name not in new.listeners:
+            return False
+        return (self._config.listeners[name].plugin or name) == (new.listeners[name].plugin or name)
+
+    async def _follow(self, change: Change) -> None:
+        """Go over to another configuration."""
+        leaving = {name for name in self._listeners if not self._keeps(name, change)}
+        old, new = self._config, change.config
+        self._config = new
         if _fixed(new) != _fixed(old):
             logger.warning("the outbox's place or plugin, and the sockets, change only with a restart")
         logging.getLogger().setLevel(new.log_level)
         self._intake.site, self._intake.gateway = new.site, new.gateway
         self._command_lines.site, self._command_lines.gateway = new.site, new.gateway
-        self._intake.plain = _plain_topics(new)
-        for lane, options in zip(LANES, configuration.outbox_options(new), strict=True):
+        self._intake.plain = change.plain
+        self._nodes.replace(change.nodes)
+        for lane, options in zip(LANES, change.outboxes, strict=True):
             self._outboxes[lane].configure(options)
             self._forwarders[lane].configure(
                 self._limits(lane, new), self._wrap(lane, new), new.batch.window, self._resend(lane, new)
@@ -232,26 +282,33 @@ class Relay:
         if new.metrics != old.metrics:
             await self._cancel("metrics")
             self._serve_metrics(new)
-        await self._reload_listeners(old, new)
-        if new.uplink != old.uplink or new.gateway != old.gateway:
+        await self._stop_listeners(*leaving)
+        for name in leaving:
+            del self._listeners[name]
+        # All that leave are gone before the first one begins: it may want a port of theirs.
+        for name in new.listeners.keys() - self._listeners.keys():
+            self._listeners[name] = change.listeners[name]
+            self._start(f"listener {name}", self._listeners[name].run())
+        if change.uplink is not None:
             await self._cancel("uplink")
-            self._uplink = self._make_uplink(new)
+            self._uplink = change.uplink
             for lane, forwarder in self._forwarders.items():
                 forwarder.use(self._uplink.senders[lane])
             self._start("uplink", self._uplink.run())
-        logger.info("configuration reloaded")
 
-    async def _reload_listeners(self, old: RelayConfig, new: RelayConfig) -> None:
-        for name in old.listeners.keys() | new.listeners.keys():
-            if name in self._listeners:
-                same_plugin = name in new.listeners and old.listeners[name].plugin == new.listeners[name].plugin
-                if same_plugin and self._listeners[name].configure(new.listener_options(name)):
-                    continue
-                await self._stop_listeners(name)
-                del self._listeners[name]
-            if name in new.listeners:
-                self._listeners[name] = self._make_listener(new, name)
-                self._start(f"listener {name}", self._listeners[name].run())
+    def _keeps(self, name: str, change: Change) -> bool:
+        """Have a listener follow a change; return whether it does, or has to make room for another one."""
+        if not self._is_same_plugin(name, change.config):
+            return False
+        try:
+            if self._listeners[name].configure(change.settings[name]):
+                return True
+            if name not in change.listeners:
+                change.listeners[name] = self._make_listener(change.config, name)
+        except Exception:
+            # The border to a plugin. With settings that are the same it goes on as it is, else another one begins.
+            logger.exception("listener %s can't follow its settings", name)
+        return name not in change.listeners
 
     def _handlers(self) -> dict[str, control.Handler]:
         return {
@@ -280,6 +337,7 @@ class Relay:
             "summary": words.behind(outboxes[TELEMETRY]),
             "started": round(self._started, 3),
             "uptime_seconds": round(time.time() - self._started, 1),
+            "config_error": self._config_error,
             "received": intake.received,
             "readings": intake.readings,
             "malformed": intake.malformed,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from iot_gateway.errors import OutboxError
 from iot_gateway.interfaces import (
@@ -127,10 +127,13 @@ class FakeListener(Listener):
         name: str = "x"
         password: str = ""
         fail: bool = False
+        breaks: Literal["", "made", "configured"] = ""
 
     made: ClassVar[list["FakeListener"]] = []
 
     def __init__(self, options: Any, core: Core):
+        if options.breaks == "made":
+            raise RuntimeError("this listener can't be made")
         self.options = options
         self.intake = core.intake
         self.nodes = core.nodes
@@ -138,6 +141,11 @@ class FakeListener(Listener):
         self.source = FakeSource()
         self.running = self.quiet = False
         self.made.append(self)
+
+    def configure(self, options: Any) -> bool:
+        if options.breaks == "configured":
+            raise RuntimeError("this listener can't follow")
+        return super().configure(options)
 
     async def run(self) -> None:
         self.running = True
@@ -161,10 +169,13 @@ class FakeUplink(Uplink):
     class Options(Options):
         password: str = ""
         hold: bool = False
+        breaks: bool = False
 
     made: ClassVar[list["FakeUplink"]] = []
 
     def __init__(self, options: Any, gateway: str, lanes: Sequence[str]):
+        if options.breaks:
+            raise RuntimeError("this uplink can't be made")
         self.gateway = gateway
         self.lanes = {lane: (FakeSender if options.hold else ConfirmingSender)() for lane in lanes}
         self.senders = dict(self.lanes)

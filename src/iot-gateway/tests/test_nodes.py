@@ -183,10 +183,10 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path):
     nodes = Nodes.from_file(path)
     assert nodes.status()["known"] == 2
     path.write_text('{"nodes": {}}')
-    nodes.reload(path)
+    nodes.replace(Nodes.read(path))
     assert nodes.lookup("node-1") is None
     assert len(Nodes.from_file(None)) == 0
-    nodes.reload(None)
+    nodes.replace(Nodes.read(None))
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,83 @@ def test_reload_keeps_the_former_configuration_if_the_new_one_is_bad(
     run(path, test)
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"listener": "nonsense = 1"}, "nonsense"),
+        ({"listener": 'breaks = "made"'}, "this listener can't be made"),
+        ({"uplink": "breaks = true"}, "this uplink can't be made"),
+        ({"uplink": 'plugin = "none"'}, "'none'"),
+        ({"listener": '[listeners.other]\nplugin = "none"'}, "'none'"),
+        ({"listener": '[listeners.other]\nplugin = "fake"\nbreaks = "made"'}, "this listener can't be made"),
+        ({"nodes": "{"}, "nodes.json"),
+    ],
+)
+def test_a_reload_that_fails_leaves_nothing_of_the_new_configuration(
+    path: Path, tmp_path: Path, fault: dict[str, str], reason: str
+):
+    nodes = tmp_path / "nodes.json"
+    nodes.write_text('{"nodes": {"node-1": {}}}')
+
+    def written(*, listener: str = "", uplink: str = "", **more: str) -> str:
+        made = text(tmp_path, more=f'nodes_file = "{nodes}"', listener=listener, uplink=uplink, **more)
+        return made.replace('plugin = "fake"\nplugin', "plugin")
+
+    path.write_text(written())
+
+    async def test(relay: Relay) -> None:
+        before = relay.status()
+        fields = {"listener": 'name = "y"', "uplink": "hold = true", **fault}
+        nodes.write_text(fields.pop("nodes", '{"nodes": {"node-1": {}, "node-2": {}}}'))
+        path.write_text(written(site="site-2", **fields).replace("[outbox]", "[outbox]\nmax_bytes = 33554432"))
+        await relay.reload(path)
+        seen = relay.status()
+        assert reason in seen["config_error"]
+        assert (seen["site"], seen["nodes"]) == (before["site"], before["nodes"])
+        assert seen["outbox"]["telemetry"]["max_bytes"] == before["outbox"]["telemetry"]["max_bytes"]
+        assert list(seen["listeners"]) == ["fake"]
+        assert FakeListener.made[0].running
+        assert not FakeListener.made[0].quiet
+        FakeListener.made[0].intake.offer(FakeListener.made[0].source, "node-1", "telemetry/node-1", GOOD, 1)
+        await until(lambda: relay.status()["confirmed"] == 1)
+        assert FakeUplink.made[0].lanes["telemetry"].sent[0][0].key == "site-1.gw"
+        nodes.write_text('{"nodes": {"node-1": {}, "node-2": {}}}')
+        path.write_text(written(site="site-2"))
+        await relay.reload(path)
+        seen = relay.status()
+        assert (seen["site"], seen["nodes"]["known"], seen["config_error"]) == ("site-2", 2, None)
+
+    run(path, test)
+
+
+def test_a_listener_that_breaks_down_over_its_settings_makes_room_for_another(path: Path, tmp_path: Path):
+    async def test(relay: Relay) -> None:
+        path.write_text(text(tmp_path, site="site-2", listener='breaks = "configured"'))
+        await relay.reload(path)
+        await until(lambda: FakeListener.made[-1].running)
+        assert [listener.running for listener in FakeListener.made] == [False, True]
+        await relay.reload(path)
+        assert FakeListener.made[-1].running
+        assert len(FakeListener.made) == 2
+        assert relay.status()["site"] == "site-2"
+
+    run(path, test)
+
+
+def test_a_reload_under_way_is_finished_before_the_relay_leaves(path: Path, tmp_path: Path):
+    async def test(relay: Relay) -> None:
+        FakeListener.made[0].intake.offer(FakeListener.made[0].source, "node-1", "telemetry/node-1", GOOD, 1)
+        path.write_text(text(tmp_path, listener='name = "y"'))
+        reload = asyncio.create_task(relay.reload(path))
+        await asyncio.sleep(0)
+        relay.stop()
+        await reload
+        await relay.reload(path)
+
+    run(path, test)
+    assert [listener.running for listener in FakeListener.made] == [False, False]
+
+
 def test_what_needs_a_restart_is_said(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     async def test(relay: Relay) -> None:
         path.write_text(text(tmp_path).replace("status.sock", "other.sock"))

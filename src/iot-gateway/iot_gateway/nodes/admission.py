@@ -53,7 +53,16 @@ class Nodes:
         Raises:
             ConfigError: the file can't be used.
         """
-        return cls(file.read(path) if path else None)
+        return cls(cls.read(path))
+
+    @staticmethod
+    def read(path: Path | None) -> dict[str, Node]:
+        """Return the nodes of a file; without a file there are none.
+
+        Raises:
+            ConfigError: the file can't be used.
+        """
+        return file.read(path) if path else {}
 
     def lookup(self, name: str) -> Node | None:
         """Return the node of that name, enabled or not."""
@@ -157,15 +166,11 @@ class Nodes:
         self.presence.keep(set(nodes))
         if changed:
             for call in list(self._listeners):
-                call(changed)
-
-    def reload(self, path: Path | None) -> None:
-        """Read the nodes again.
-
-        Raises:
-            ConfigError: the file can't be used; the former nodes stay.
-        """
-        self.replace(file.read(path) if path else {})
+                try:
+                    call(changed)
+                except Exception:
+                    # The border to a listener: one that fails must not have others go on with nodes that went.
+                    logger.exception("a listener can't follow that nodes changed")
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return of each node what is known of its coming and going; see :meth:`Presence.of`."""
