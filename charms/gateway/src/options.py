@@ -5,7 +5,7 @@ import ssl
 from typing import Annotated, Literal
 
 import ops
-from pydantic import BeforeValidator, ByteSize, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import ByteSize, Field, PlainValidator, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 import plain_rules
@@ -31,7 +31,7 @@ class GatewayConfig(CharmConfig):
     gateway_id: str = Field(pattern=f"^({_NAME})?$")
     topic_prefix: Prefix
     commands_prefix: Prefix
-    plain_topics: Annotated[tuple[PlainConfig, ...], BeforeValidator(plain_rules.parse)]
+    plain_topics: Annotated[tuple[PlainConfig, ...], PlainValidator(plain_rules.parse)]
     mqtt_port: int = Field(ge=0, le=65535)
     mqtt_tls_port: int = Field(ge=1, le=65535)
     client_certificates: Literal["off", "optional", "required"]

@@ -3,10 +3,10 @@
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from iot_charm.errors import InvalidConfigError
 from iot_gateway.config import PlainConfig
+from iot_gateway.shapes import ShapeError
 
 MAX_RULES = 100
 """As the relay has it."""
@@ -47,15 +47,14 @@ def parse(text: str) -> tuple[PlainConfig, ...]:
 
 def _rule(where: str, entry: Any) -> PlainConfig:
     try:
-        return PlainConfig.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else ""
+        return PlainConfig.read(entry)
+    except ShapeError as error:
+        field = error.field
         if not field:
             reason = f"{_short(entry)}: must be a mapping, such as {_EXAMPLE[3:-1]}"
         elif field not in _ALLOWED:
-            reason = f"{field}={_short(first['input'])}: no rule has that; {', '.join(_ALLOWED)} can be"
-        elif first["type"] == "missing":
+            reason = f"{field}={_short(entry[field])}: no rule has that; {', '.join(_ALLOWED)} can be"
+        elif field not in entry:
             reason = f"{field} is missing: {_ALLOWED[field]}"
         else:
             reason = f"{field}={_short(entry[field])}: must be {_ALLOWED[field]}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import mosquitto
 import tls_files
 from iot_gateway.config import PlainConfig
@@ -216,7 +218,7 @@ def _amqp(settings: Settings) -> str:
 
 
 def _plain(rules: Sequence[PlainConfig]) -> str:
-    return "".join(f"[[plain]]\n{_lines(rule.model_dump(exclude_defaults=True))}\n\n" for rule in rules)
+    return "".join(f"[[plain]]\n{_lines(msgspec.to_builtins(rule))}\n\n" for rule in rules)
 
 
 def _zeromq(zeromq: ZeroMq | None, addresses: list[str]) -> str:

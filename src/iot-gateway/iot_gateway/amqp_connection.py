@@ -11,15 +11,16 @@ import random
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import pika
+from msgspec import Meta
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError
-from pydantic import Field, SecretStr
 
 from iot_gateway.backoff import Backoff
 from iot_gateway.interfaces import Options
+from iot_gateway.shapes import Secret
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ PERSISTENT = 2
 """The delivery mode of a message that survives the broker's restart."""
 
 
-class AmqpTlsOptions(Options):
+class AmqpTlsOptions(Options, frozen=True, kw_only=True):
     """How the broker proves who it is."""
 
     ca: Path
@@ -36,19 +37,19 @@ class AmqpTlsOptions(Options):
     """The name or address that the certificate must be for; empty for ``host``."""
 
 
-class AmqpConnectionOptions(Options):
+class AmqpConnectionOptions(Options, frozen=True, kw_only=True):
     """Where the broker is, and who connects."""
 
     host: str
-    port: int = Field(default=5672, ge=1, le=65535)
+    port: Annotated[int, Meta(ge=1, le=65535)] = 5672
     tls: AmqpTlsOptions | None = None
     """Without it nothing is encrypted; with it nothing goes over an unencrypted connection, whatever happens."""
     vhost: str = "/"
     username: str
-    password: SecretStr
-    heartbeat: int = Field(default=30, ge=5, le=600)
+    password: Secret
+    heartbeat: Annotated[int, Meta(ge=5, le=600)] = 30
     """Seconds; a dead link is noticed after two of them."""
-    connect_timeout: float = Field(default=10, gt=0, le=120)
+    connect_timeout: Annotated[float, Meta(gt=0, le=120)] = 10
 
 
 class ChannelUser(Protocol):
@@ -148,7 +149,7 @@ class AmqpConnection:
             host=options.host,
             port=options.port,
             virtual_host=options.vhost,
-            credentials=pika.PlainCredentials(options.username, options.password.get_secret_value()),
+            credentials=pika.PlainCredentials(options.username, options.password.text),
             heartbeat=options.heartbeat,
             socket_timeout=options.connect_timeout,
             stack_timeout=options.connect_timeout,

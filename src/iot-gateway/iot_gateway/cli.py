@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import signal
 import sys
@@ -10,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from iot_gateway import config as configuration
-from iot_gateway import control, memory, status
+from iot_gateway import control, status
 from iot_gateway.config import RelayConfig
 from iot_gateway.desk import State, read_value
 from iot_gateway.errors import GatewayError
@@ -94,7 +95,6 @@ async def _relay(config: RelayConfig, path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    memory.trim()
     logger.info("relaying as %s at %s", config.gateway, config.site)
     await relay.run()
 
@@ -109,8 +109,12 @@ def check_config(options: argparse.Namespace) -> int:
 def show_status(options: argparse.Namespace) -> int:
     """Print the running relay's status."""
     config = configuration.load(options.config)
-    print(json.dumps(status.ask(config.status_socket), indent=2))
+    _show(status.ask(config.status_socket))
     return 0
+
+
+def _show(answer: Any) -> None:
+    print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
 
 
 def send_command(options: argparse.Namespace) -> int:
@@ -133,7 +137,7 @@ def cancel_command(options: argparse.Namespace) -> int:
 
 def _ask(options: argparse.Namespace, what: str, **fields: Any) -> int:
     config = configuration.load(options.config)
-    print(json.dumps(control.ask(config.control_socket, {"do": what, **fields}), indent=2))
+    _show(control.ask(config.control_socket, {"do": what, **fields}))
     return 0
 
 

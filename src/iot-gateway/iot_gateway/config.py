@@ -6,46 +6,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from msgspec import Meta, field
 
 from iot_gateway import registry
 from iot_gateway.errors import ConfigError
 from iot_gateway.interfaces import Options
+from iot_gateway.shapes import Shape, ShapeError
 from iot_telemetry.plain import PlainRule
 
 SECRETS = frozenset({"password", "secret_key"})
 """Settings that only the file for the owner's eyes may hold."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 """Neither dots nor wildcards: it is one word of an AMQP routing key."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BatchConfig(_Section):
+class BatchConfig(Shape, frozen=True, kw_only=True):
     """When a batch is complete, and how it travels."""
 
-    readings: int = Field(default=1000, ge=1, le=100_000)
-    bytes: int = Field(default=512 * 1024, ge=1024, le=8 * 2**20)
-    age_ms: int = Field(default=500, ge=10, le=60_000)
+    readings: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    bytes: Annotated[int, Meta(ge=1024, le=8 * 2**20)] = 512 * 1024
+    age_ms: Annotated[int, Meta(ge=10, le=60_000)] = 500
     encoding: Literal["gzip", "identity"] = "gzip"
-    window: int = Field(default=32, ge=1, le=1024)
+    window: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Batches sent ahead: at most ``window * readings`` readings are sent twice after a kill or a power cut."""
 
 
-class OutboxConfig(_Section):
+class OutboxConfig(Shape, frozen=True, kw_only=True):
     """Where readings wait."""
 
     plugin: str = "disk"
     directory: Path = Path("/var/lib/iot-gateway/outbox")
-    max_bytes: int = Field(default=2**30, ge=2**20)
-    dead_letters_max_bytes: int = Field(default=64 * 2**20, ge=8 * 2**20)
-    segment_bytes: int = Field(default=8 * 2**20, ge=2**16)
+    max_bytes: Annotated[int, Meta(ge=2**20)] = 2**30
+    dead_letters_max_bytes: Annotated[int, Meta(ge=8 * 2**20)] = 64 * 2**20
+    segment_bytes: Annotated[int, Meta(ge=2**16)] = 8 * 2**20
     full: Literal["refuse", "drop-oldest"] = "refuse"
     """What happens when there is no room."""
-    max_age: float = Field(default=0.0, ge=0.0, le=10 * 366 * 86400.0)
+    max_age: Annotated[float, Meta(ge=0.0, le=10 * 366 * 86400.0)] = 0.0
     """Seconds after which what waits is dropped; 0 for never."""
 
     def lane(self, max_bytes: int) -> dict[str, Any]:
@@ -58,51 +55,45 @@ class OutboxConfig(_Section):
         }
 
 
-class ResendConfig(_Section):
+class ResendConfig(Shape, frozen=True, kw_only=True):
     """How readings are sent that waited for the uplink; those that come while it is there are live."""
 
     order: Literal["oldest-first", "newest-first"] = "oldest-first"
     """Before what is live, or after it."""
-    rate: int = Field(default=0, ge=0, le=10_000_000)
+    rate: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Readings a second at most; 0 for no bound."""
 
 
-class MetricsConfig(_Section):
+class MetricsConfig(Shape, frozen=True, kw_only=True):
     """Where Prometheus finds the metrics."""
 
     address: str = "127.0.0.1"
-    port: int = Field(default=0, ge=0, le=65535)
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """0 for none."""
 
 
-class PlainConfig(_Section):
+class PlainConfig(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """How the payloads of some topics are read that are not SenML; see :class:`iot_telemetry.plain.PlainRule`."""
 
-    topic: str = Field(min_length=1, max_length=256, pattern=r"^(\+|[^+#/]*)(/(\+|[^+#/]*))*(/#)?$|^#$")
+    topic: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^(\+|[^+#/]*)(/(\+|[^+#/]*))*(/#)?\Z|^#\Z")]
     format: Literal["number", "text", "json"]
-    sensor: str = Field(default="", max_length=256, pattern=r"^([A-Za-z0-9{][-A-Za-z0-9:./_{}]*)?$")
-    units: dict[str, str] = Field(default_factory=dict[str, str])
-    time: str = Field(default="", max_length=256)
+    sensor: Annotated[str, Meta(max_length=256, pattern=r"^([A-Za-z0-9{][-A-Za-z0-9:./_{}]*)?\Z")] = ""
+    units: dict[str, str] = field(default_factory=dict[str, str])
+    time: Annotated[str, Meta(max_length=256)] = ""
 
     def rule(self) -> PlainRule:
         """Return the rule."""
         return PlainRule(self.topic, self.format, self.sensor, self.units, self.time)
 
 
-class PluginConfig(BaseModel):
-    """A plugin's name and its own settings, which its ``Options`` model reads."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
+class PluginConfig(Shape, frozen=True, kw_only=True):
+    """A plugin's name and, beside it in the file, its own settings, which its ``Options`` read."""
 
     plugin: str = ""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All but the plugin's name."""
-        return dict(self.model_extra or {})
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-class RelayConfig(_Section):
+class RelayConfig(Shape, frozen=True, kw_only=True):
     """The whole configuration."""
 
     site: Name
@@ -113,12 +104,12 @@ class RelayConfig(_Section):
     """Who may speak to the gateway; without it nobody may."""
     status_socket: Path = Path("/run/iot-gateway/status.sock")
     batch: BatchConfig = BatchConfig()
-    plain: tuple[PlainConfig, ...] = Field(default=(), max_length=100)
+    plain: Annotated[tuple[PlainConfig, ...], Meta(max_length=100)] = ()
     """The first that matches a topic is the topic's; the others carry SenML."""
     outbox: OutboxConfig = OutboxConfig()
     resend: ResendConfig = ResendConfig()
     metrics: MetricsConfig = MetricsConfig()
-    listeners: dict[str, PluginConfig] = Field(min_length=1)
+    listeners: Annotated[dict[str, PluginConfig], Meta(min_length=1)]
     uplink: PluginConfig
 
     @property
@@ -148,9 +139,9 @@ def load(path: Path) -> RelayConfig:
     if isinstance(secrets_file, str):
         _merge(settings, _read_secrets(path.parent / secrets_file))
     try:
-        config = RelayConfig.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first(error)}") from error
+        config = RelayConfig.read(_with_plugins(settings))
+    except ShapeError as error:
+        raise ConfigError(f"{path}: {error}") from error
     try:
         for name in config.listeners:
             config.listener_options(name)
@@ -175,15 +166,27 @@ def outbox_options(config: RelayConfig) -> tuple[Options, Options]:
 
 def _options(where: str, model: type[Options], settings: Mapping[str, Any]) -> Options:
     try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(f"{where}.{_first(error)}") from error
+        return model.read(settings)
+    except ShapeError as error:
+        raise ConfigError(f"{where}{'.' if error.place else ': '}{error}") from error
 
 
-def _first(error: ValidationError) -> str:
-    # Without the value: it may be a password.
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+def _with_plugins(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with those of plugins below their own name, as :class:`PluginConfig` has them."""
+    made = dict(settings)
+    if isinstance(found := made.get("listeners"), dict):
+        tables: dict[str, Any] = found  # pyright: ignore[reportUnknownVariableType]
+        made["listeners"] = {name: _plugin(table) for name, table in tables.items()}
+    if "uplink" in made:
+        made["uplink"] = _plugin(made["uplink"])
+    return made
+
+
+def _plugin(table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    settings: dict[str, Any] = dict(table)  # pyright: ignore[reportUnknownArgumentType]
+    return {"plugin": settings.pop("plugin", ""), "settings": settings}
 
 
 def _read(path: Path) -> dict[str, Any]:

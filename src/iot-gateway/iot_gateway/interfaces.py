@@ -16,17 +16,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from iot_gateway.desk import Desk
 from iot_gateway.nodes import Nodes
+from iot_gateway.shapes import Shape
 from iot_telemetry.senml import SenmlRecord
 
 
-class Options(BaseModel):
+class Options(Shape, frozen=True, kw_only=True):
     """Base of the settings of a plugin."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Decode = Callable[[bytes, float], list[SenmlRecord]]

@@ -5,7 +5,6 @@ The relay's own are listed here; another package offers one as an entry point of
 """
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from iot_gateway.errors import ConfigError
@@ -58,6 +57,9 @@ def _find(kind: str, name: str, base: type[Plugin]) -> type[Plugin]:
         module, _, attribute = own.partition(":")
         found = getattr(import_module(module), attribute)
     else:
+        # Only now: it costs 3 MB with what it imports, and most gateways have none.
+        from importlib.metadata import entry_points
+
         offered = entry_points(group=f"iot_gateway.{kind}", name=name)
         if not offered:
             raise ConfigError(f"{kind}: there is none called {name!r}; known: {', '.join(sorted(_OWN[kind]))}")

@@ -91,7 +91,7 @@ class Rig:
         self.nodes = Nodes(self.known())
         self.intake = Intake()
         self.desk = Desk(Book(directory / "commands.db"), Chain())
-        self.options = CoapOptions(**{"port": 0, **options})
+        self.options = CoapOptions.read({"port": 0, **options})
         self.make()
 
     def known(self) -> dict[str, Node]:

@@ -9,10 +9,10 @@ import pika
 import pytest
 from pika.exceptions import AMQPConnectionError
 from pika.spec import Basic
-from pydantic import SecretStr
 
 from iot_gateway import amqp_connection
 from iot_gateway.interfaces import Envelope, Outcome
+from iot_gateway.shapes import Secret
 from iot_gateway.uplinks.amqp import AmqpOptions, AmqpSender, AmqpUplink
 
 
@@ -122,7 +122,7 @@ def test_publishing_without_a_channel_is_a_loss():
 
 def test_a_broker_out_of_reach_is_told_of_in_plain_words():
     async def inside() -> None:
-        options = AmqpOptions(host="127.0.0.1", port=1, username="u", password=SecretStr("hidden"))
+        options = AmqpOptions(host="127.0.0.1", port=1, username="u", password=Secret("hidden"))
         uplink = AmqpUplink(options, "gw", ("telemetry", "dead-letters"))
         task = asyncio.create_task(uplink.run())
         async with asyncio.timeout(10):
@@ -138,7 +138,7 @@ def test_a_broker_out_of_reach_is_told_of_in_plain_words():
 
 
 def test_the_alarm_of_the_broker_is_shown():
-    uplink = AmqpUplink(AmqpOptions(host="h", username="u", password=SecretStr("p")), "gw", ("telemetry",))
+    uplink = AmqpUplink(AmqpOptions(host="h", username="u", password=Secret("p")), "gw", ("telemetry",))
     uplink._connection._on_blocked(None, None)
     assert uplink.status()["blocked"]
     uplink._connection._on_unblocked(None, None)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
-from pydantic import SecretStr
 
 from iot_gateway.amqp_connection import AmqpTlsOptions
+from iot_gateway.shapes import Secret
 from iot_gateway.uplinks.amqp import AmqpOptions, AmqpUplink
 
 
@@ -40,7 +40,7 @@ class Broker:
 
 async def said(broker: Broker, tls: AmqpTlsOptions) -> str:
     """Return why the uplink's first attempt ended."""
-    options = AmqpOptions(host="127.0.0.1", port=broker.port, username="u", password=SecretStr("p"), tls=tls)
+    options = AmqpOptions(host="127.0.0.1", port=broker.port, username="u", password=Secret("p"), tls=tls)
     uplink = AmqpUplink(options, "gw", ("telemetry", "dead-letters"))
     task = asyncio.create_task(uplink.run())
     try:

@@ -11,11 +11,12 @@ import aiocoap
 import cbor2
 import pytest
 from coap_rig import PACK, NodeSide, Raw, Rig, client, make_keys, site, until
-from pydantic import ValidationError
+from msgspec.structs import replace
 
 from iot_gateway.listeners.coap import CoapOptions
 from iot_gateway.listeners.coap.address import Address
 from iot_gateway.nodes import Node
+from iot_gateway.shapes import ShapeError
 
 CODES = aiocoap.numbers.codes
 
@@ -393,9 +394,9 @@ async def test_a_port_that_is_taken_is_tried_again(tmp_path: Path):
 
 async def test_settings_are_followed_or_not(tmp_path: Path):
     async with site(tmp_path) as rig, client(rig) as node:
-        assert rig.listener.configure(rig.options.model_copy(update={"allow_plain": True}))
+        assert rig.listener.configure(replace(rig.options, allow_plain=True))
         assert (await node.post("/telemetry", PLAIN, query="node=plain")).code == CODES.CHANGED
-        assert not rig.listener.configure(rig.options.model_copy(update={"port": 9}))
+        assert not rig.listener.configure(replace(rig.options, port=9))
 
 
 async def test_no_more_is_taken_while_it_leaves(tmp_path: Path):
@@ -413,8 +414,8 @@ async def test_no_more_is_taken_while_it_leaves(tmp_path: Path):
 
 @pytest.mark.parametrize("options", [{"addresses": ["0.0.0.0"]}, {"gateway_id": "0"}, {"gateway_id": "00" * 8}])
 def test_settings_that_make_no_sense(options: dict[str, Any]):
-    with pytest.raises(ValidationError):
-        CoapOptions(**options)
+    with pytest.raises(ShapeError):
+        CoapOptions.read(options)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def light(value: float | str | bool | None = 60.0, **fields: object) -> CommandRequest:
-    return CommandRequest.model_validate({"node": "kitchen", "target": "light", "value": value, **fields})
+    return CommandRequest.read({"node": "kitchen", "target": "light", "value": value, **fields})
 
 
 async def state_of(made: Desk, identifier: str) -> State:

@@ -13,6 +13,7 @@ import cbor2
 import orjson
 import pytest
 from coap_rig import Client, Raw, Rig, client, site, until
+from msgspec.structs import replace
 
 from iot_gateway.desk import CommandRequest
 from iot_gateway.listeners.lwm2m import tlv
@@ -284,7 +285,7 @@ async def test_a_lifetime_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 async def test_registrations_outlive_a_restart(tmp_path: Path):
     async with lwm2m(tmp_path) as rig:
         port = rig.port
-        rig.options = rig.options.model_copy(update={"port": port})
+        rig.options = replace(rig.options, port=port)
         async with node(rig) as there:
             await there.register(links=b"</3303/0>", lt=300)
             await until(lambda: status(rig)["observations"] == 1)
@@ -300,7 +301,7 @@ async def test_a_lifetime_goes_on_while_the_gateway_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: bool
 ):
     async with lwm2m(tmp_path) as rig:
-        rig.options = rig.options.model_copy(update={"port": rig.port})
+        rig.options = replace(rig.options, port=rig.port)
         async with node(rig) as there:
             await there.register(links=b"</3303/0>", lt=60, **({"Q": True} if queue else {}))
             await until(lambda: status(rig)["observations"] == 1)
@@ -325,7 +326,7 @@ async def test_a_lifetime_goes_on_while_the_gateway_is_away(
 
 async def test_a_clock_that_was_set_back_makes_no_lifetime_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async with lwm2m(tmp_path) as rig:
-        rig.options = rig.options.model_copy(update={"port": rig.port})
+        rig.options = replace(rig.options, port=rig.port)
         async with node(rig) as there:
             await there.register(links=b"", lt=60)
             now = time.time
@@ -337,7 +338,7 @@ async def test_a_clock_that_was_set_back_makes_no_lifetime_longer(tmp_path: Path
 
 async def test_a_sleeping_node_is_observed_anew_when_it_speaks(tmp_path: Path):
     async with lwm2m(tmp_path) as rig:
-        rig.options = rig.options.model_copy(update={"port": rig.port})
+        rig.options = replace(rig.options, port=rig.port)
         async with node(rig) as there:
             await there.register(links=b"</3303/0>", lt=300, lvl="1.1", Q=True)
             await until(lambda: status(rig)["observations"] == 1)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from mqtt_rig import Client, Rig, connect, publish, run, string, until
+from msgspec.structs import replace
 
 from iot_gateway.desk import CommandRequest, State
 from iot_gateway.listeners.mqtt import MqttOptions, courier, wire
@@ -297,7 +298,7 @@ def test_the_topics_of_commands_are_not_those_of_telemetry(telemetry: str, comma
 
 def test_other_topics_need_another_listener(tmp_path: Path):
     async def test(rig: Rig) -> None:
-        changed = rig.listener.options.model_copy(update={"commands_prefix": "other"})
+        changed = replace(rig.listener.options, commands_prefix="other")
         assert not rig.listener.configure(changed)
         assert (await (await rig.client()).hello(connect()))[3] == 0
 

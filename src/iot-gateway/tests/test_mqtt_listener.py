@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mqtt_rig import Rig, connect, publish, run, string, until
+from msgspec.structs import replace
 
 from iot_gateway.listeners.mqtt import at_broker, connection, site, wire
 from iot_gateway.listeners.mqtt import properties as props
@@ -570,13 +571,13 @@ def test_nodes_that_go_are_cut_off_and_others_are_not(tmp_path: Path):
 def test_settings_that_can_and_can_not_change_in_place(tmp_path: Path):
     async def test(rig: Rig) -> None:
         client = await rig.node()
-        assert rig.listener.configure(rig.listener.options.model_copy(update={"max_clients": 1}))
+        assert rig.listener.configure(replace(rig.listener.options, max_clients=1))
         assert (await (await rig.client()).hello(connect(client_id="two"))).hex() == "20020003"
         client.send(b"\xc0\x00")
         assert await client.packet() == b"\xd0\x00"
-        assert not rig.listener.configure(rig.listener.options.model_copy(update={"topic_prefix": "x"}))
+        assert not rig.listener.configure(replace(rig.listener.options, topic_prefix="x"))
         tls = TlsOptions(certificate=tmp_path, key=tmp_path)
-        assert not rig.listener.configure(rig.listener.options.model_copy(update={"tls": tls}))
+        assert not rig.listener.configure(replace(rig.listener.options, tls=tls))
 
     run(tmp_path, test)
 

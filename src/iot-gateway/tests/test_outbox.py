@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
 from iot_gateway.interfaces import END, Confirmed, Frame, Position
@@ -313,7 +314,7 @@ def test_settings_that_make_no_sense():
         DiskOptions(max_bytes=2**20, segment_bytes=2**20)
 
 
-DROPPING = SMALL.model_copy(update={"full": "drop-oldest"})
+DROPPING = replace(SMALL, full="drop-oldest")
 
 
 def test_a_full_outbox_drops_its_oldest_segments_if_it_is_told_to(outbox: DiskOutbox):
@@ -388,7 +389,7 @@ def test_nothing_is_dropped_that_can_not_be_counted(outbox: DiskOutbox, monkeypa
 
 def test_what_is_too_old_goes_frame_by_frame(tmp_path: Path):
     now = 1000.0
-    options = SMALL.model_copy(update={"max_age": 10.0})
+    options = replace(SMALL, max_age=10.0)
     outbox = DiskOutbox(tmp_path / "lane", options, wall=lambda: 0.0, monotonic=lambda: now)
     for number in range(30):
         append(outbox, frame(f"{number}", "x" * 9000))

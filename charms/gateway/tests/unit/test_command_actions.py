@@ -102,7 +102,7 @@ def test_values_are_taken_for_what_they_are(context: Gateway, ready: State, give
     ("action", "params", "reason"),
     [
         ("send-command", {"node": "attic", "target": "light"}, "node='attic': no node is called so; list-nodes shows"),
-        ("send-command", {"node": "kitchen", "target": "light", "ttl": -1}, "ttl=-1: Input should be greater than 0"),
+        ("send-command", {"node": "kitchen", "target": "light", "ttl": -1}, "ttl=-1: Expected `float` > 0"),
         ("send-command", {"node": "kitchen", "target": "x", "value": "y" * 5000}, "a text of at most 4096 characters"),
         ("list-commands", {"state": "gone"}, "state='gone'"),
         ("cancel-command", {"id": "none"}, "id='none': there is no such command; list-commands shows"),

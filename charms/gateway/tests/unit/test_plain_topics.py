@@ -6,7 +6,8 @@ from ops.testing import ActiveStatus, BlockedStatus, Context, State
 
 import plain_rules
 from charm import GatewayCharm
-from iot_gateway.config import PlainConfig
+from iot_gateway.config import PlainConfig, RelayConfig
+from iot_gateway.shapes import ShapeError
 
 Gateway = Context[GatewayCharm]
 
@@ -64,7 +65,8 @@ def test_a_mistake_is_named_with_what_helps(context: Gateway, machine: Machine, 
 
 
 def test_the_relay_takes_as_many_rules():
-    from iot_gateway.config import RelayConfig
-
-    (bound,) = (each for each in RelayConfig.model_fields["plain"].metadata if hasattr(each, "max_length"))
-    assert bound.max_length == plain_rules.MAX_RULES
+    rules = [{"topic": "a", "format": "number"}] * plain_rules.MAX_RULES
+    content = {"site": "s", "gateway": "g", "listeners": {"mqtt": {}}, "uplink": {}}
+    RelayConfig.read({**content, "plain": rules})
+    with pytest.raises(ShapeError, match="plain"):
+        RelayConfig.read({**content, "plain": [*rules, rules[0]]})

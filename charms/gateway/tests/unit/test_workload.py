@@ -162,7 +162,7 @@ def test_the_relay_can_read_its_configuration_and_it_holds_no_secret(services: S
     uplink: Any = loaded.uplink_options()
     assert (listener.addresses, listener.port) == (["127.0.0.1", "10.0.0.1"], 1883)
     assert (str(listener.broker), listener.topic_prefix) == ("/run/mosquitto/gateway.sock", "telemetry")
-    assert uplink.password.get_secret_value() == 'amqp-"secret"\\'
+    assert uplink.password.text == 'amqp-"secret"\\'
     assert loaded.nodes_file == relay_settings.NODES
     assert Nodes.from_file(relay_settings.NODES).verify("node-1", b"node-secret")
     assert (uplink.host, uplink.vhost, uplink.username) == ("10.0.0.2", "iot", "gateway")
@@ -210,7 +210,7 @@ def test_the_relay_finds_its_curve_key(services: Services):
     relay.ensure_relay(dataclasses.replace(RELAY, zeromq=relay_settings.ZeroMq(5560, 0, key)), "a", relay.Roster())
     assert key not in relay.CONFIGURATION.read_text()
     options: Any = relay_config.load(relay.CONFIGURATION).listener_options("zeromq")
-    assert (options.pull_port, options.router_port, options.secret_key.get_secret_value()) == (5560, 0, key)
+    assert (options.pull_port, options.router_port, options.secret_key.text) == (5560, 0, key)
 
 
 def test_the_relay_finds_the_queue_of_nodes(services: Services):
@@ -219,7 +219,7 @@ def test_the_relay_finds_the_queue_of_nodes(services: Services):
     assert "amqp-password" not in relay.CONFIGURATION.read_text()
     options: Any = relay_config.load(relay.CONFIGURATION).listener_options("amqp")
     assert (options.host, options.port, options.vhost, options.tls) == ("10.0.0.2", 5672, "iot", None)
-    assert (options.username, options.password.get_secret_value()) == ("gateway", "amqp-password")
+    assert (options.username, options.password.text) == ("gateway", "amqp-password")
     assert (options.queue, options.commands_exchange) == ("iot.nodes.site-1.gateway-0", "iot.node-commands")
     assert options.commands_queue_prefix == "iot.node-commands.gateway."
     relay.ensure_relay(dataclasses.replace(plain, amqp_ca="broker-ca"), "amqp-password", relay.Roster())

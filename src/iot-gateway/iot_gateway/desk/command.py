@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from msgspec import Meta, field
 
 from iot_gateway.desk.errors import CommandError
 from iot_gateway.nodes import NAME
+from iot_gateway.shapes import Shape, ShapeError
 
 Value = float | str | bool | None
 """What the target is to become; None has it executed, where there is nothing to set."""
@@ -48,16 +49,12 @@ class State(StrEnum):
 _FINAL = frozenset({State.APPLIED, State.EXPIRED, State.REFUSED, State.FAILED, State.CANCELLED})
 _ORDER = {State.QUEUED: 0, State.SENT: 1, State.ACKNOWLEDGED: 2}
 
-_Value = (
-    Annotated[float, Field(strict=True, allow_inf_nan=False)] | bool | Annotated[str, Field(max_length=4096)] | None
-)
-_Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+$")]
+_Value = float | bool | Annotated[str, Meta(max_length=4096)] | None
+_Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+\Z")]
 
 
-class _Given(BaseModel):
+class _Given(Shape, frozen=True, kw_only=True):
     """What someone asks of the desk."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
@@ -67,9 +64,10 @@ class _Given(BaseModel):
             CommandError: it is no such thing; the text names the field and what is allowed.
         """
         try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise _refusal(error) from error
+            fields = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise CommandError(f"command: not JSON: {error}") from error
+        return cls.from_fields(fields)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
@@ -79,53 +77,55 @@ class _Given(BaseModel):
             CommandError: it is no such thing.
         """
         try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise _refusal(error) from error
+            return cls.read(fields)
+        except ShapeError as error:
+            raise _refusal(error, fields) from error
 
 
-def _refusal(error: ValidationError) -> CommandError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    # Behind the field's name stand the kinds of value that were tried.
-    where = str(first["loc"][0]) if first["loc"] else ""
-    given = f"={first['input']!r}" if where and first["type"] != "missing" else ""
-    reason = "a number, true or false, a text of at most 4096 characters, or null" if where == "value" else first["msg"]
+def _refusal(error: ShapeError, fields: Mapping[str, Any]) -> CommandError:
+    where = error.field
+    given = f"={fields[where]!r}" if where in fields else ""
+    reason = "a number, true or false, a text of at most 4096 characters, or null" if where == "value" else error.reason
     return CommandError(f"{where or 'command'}{given}: {reason}")
 
 
-class CommandRequest(_Given):
+class CommandRequest(_Given, frozen=True, kw_only=True):
     """A command as it is given: by an action, a message, the panel."""
 
-    id: _Text = Field(default_factory=lambda: str(uuid.uuid4()))
+    id: _Text = field(default_factory=lambda: str(uuid.uuid4()))
     """The giver's; the same command given twice under it is one command."""
-    node: Annotated[str, StringConstraints(pattern=NAME)]
+    node: Annotated[str, Meta(pattern=NAME)]
     target: _Text
     """The sensor's or actuator's name at the node, or the path of an LwM2M resource: ``light``, ``/3311/0/5851``."""
     value: _Value = None
-    ttl: float = Field(default=DEFAULT_TTL, gt=0, le=MOST_TTL)
+    ttl: Annotated[float, Meta(gt=0, le=MOST_TTL)] = DEFAULT_TTL
     """Seconds."""
-    given: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    given: float | None = None
     """When it was given, seconds since the epoch, from when ``ttl`` counts; without it, from when it is taken."""
-    origin: str = Field(default="", max_length=256)
+    origin: Annotated[str, Meta(max_length=256)] = ""
     """Who gave it, for whoever reads the list."""
 
 
-class NodeReport(_Given):
+class NodeReport(_Given, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """What a node says of a command: the JSON that it sends back, whatever the transport."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: _Text
     state: Literal["acknowledged", "applied", "refused", "failed"]
-    reason: str = Field(default="", max_length=1024)
+    reason: Annotated[str, Meta(max_length=1024)] = ""
 
 
-class CommandFilter(_Given):
+class CommandFilter(_Given, frozen=True, kw_only=True):
     """Which commands are to be listed."""
 
     node: str = ""
-    state: State | Literal[""] = ""
-    limit: int = Field(default=100, ge=1, le=10_000)
+    state: str = ""
+    """A :class:`State`, or empty for all."""
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
+
+    def __post_init__(self) -> None:
+        """Check the state."""
+        if self.state and self.state not in list(State):
+            raise ValueError(f"state={self.state!r}: one of {', '.join(State)} is expected")
 
 
 @dataclass(frozen=True, slots=True)

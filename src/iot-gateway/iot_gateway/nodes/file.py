@@ -14,37 +14,30 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from msgspec import Meta, field
 
 from iot_gateway.errors import ConfigError
 from iot_gateway.nodes import credentials
 from iot_gateway.nodes.node import NAME, Node
+from iot_gateway.shapes import Shape, ShapeError
 
-_Name = Annotated[str, StringConstraints(pattern=NAME)]
-_Protocol = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
-_Key = Annotated[str, StringConstraints(max_length=4096)]
+_Protocol = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+_Key = Annotated[str, Meta(max_length=4096)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Entry(Shape, frozen=True, kw_only=True):
     credential: str = ""
     enabled: bool = True
     protocols: frozenset[_Protocol] | None = None
-    keys: dict[_Protocol, _Key] = Field(default_factory=dict)
+    keys: dict[_Protocol, _Key] = field(default_factory=dict[str, str])
 
-    @field_validator("credential")
-    @classmethod
-    def _readable(cls, credential: str) -> str:
-        if credential and not credentials.is_credential(credential):
-            raise ValueError("not of the form $7$<iterations>$<salt>$<hash>")
-        return credential
+    def __post_init__(self) -> None:
+        if self.credential and not credentials.is_credential(self.credential):
+            raise ValueError("credential: not of the form $7$<iterations>$<salt>$<hash>")
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    nodes: dict[_Name, _Entry]
+class _File(Shape, frozen=True, kw_only=True):
+    nodes: dict[str, Any]
 
 
 def read(path: Path) -> dict[str, Node]:
@@ -70,14 +63,22 @@ def parse(content: bytes | str, where: str) -> dict[str, Node]:
         ConfigError: it is not what is expected; the text holds no secret.
     """
     try:
-        found = _File.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise ConfigError(f"{where}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
-    return {
-        name: Node(name, entry.credential, entry.enabled, entry.protocols, entry.keys or Node("").keys)
-        for name, entry in found.nodes.items()
-    }
+        found = _File.read(orjson.loads(content))
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{where}: no JSON: {error}") from error
+    except ShapeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return {name: _node(name, entry, where) for name, entry in found.nodes.items()}
+
+
+def _node(name: str, content: Any, where: str) -> Node:
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(f"{where}: nodes: a node can't be called {name!r}")
+    try:
+        entry = _Entry.read(content)
+    except ShapeError as error:
+        raise ConfigError(f"{where}: nodes.{name}{'.' if error.place else ': '}{error}") from error
+    return Node(name, entry.credential, entry.enabled, entry.protocols, entry.keys or Node("").keys)
 
 
 def text(nodes: Iterable[Node]) -> str:

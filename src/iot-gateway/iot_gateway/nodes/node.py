@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 """A node's name: one level of a topic, one word of a routing key, the first part of a SenML name."""
 
 CERTIFICATE_NAME = "certificate-name"

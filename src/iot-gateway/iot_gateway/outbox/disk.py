@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from msgspec import Meta
 
 from iot_gateway import interfaces
 from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
@@ -39,23 +39,22 @@ _BEGINNING = Position(0, 0, 0)
 Result = TypeVar("Result")
 
 
-class DiskOptions(interfaces.Options):
+class DiskOptions(interfaces.Options, frozen=True, kw_only=True):
     """Settings of a disk outbox; both bounds are for each lane."""
 
-    max_bytes: int = Field(default=2**30, ge=2**20)
+    max_bytes: Annotated[int, Meta(ge=2**20)] = 2**30
     """Bytes on disk at most."""
-    segment_bytes: int = Field(default=8 * 2**20, ge=2**16)
+    segment_bytes: Annotated[int, Meta(ge=2**16)] = 8 * 2**20
     """Size at which a new segment is begun; also how much confirmed data may wait for its deletion."""
     full: Literal["refuse", "drop-oldest"] = "refuse"
     """What happens when there is no room: nothing more is taken, or the oldest segments go, counted."""
-    max_age: float = Field(default=0.0, ge=0.0)
+    max_age: Annotated[float, Meta(ge=0.0)] = 0.0
     """Seconds after which an entry is dropped, counted; 0 for never."""
 
-    @model_validator(mode="after")
-    def _several_segments(self) -> "DiskOptions":
+    def __post_init__(self) -> None:
+        """Check that several segments fit."""
         if self.segment_bytes * 4 > self.max_bytes:
             raise ValueError("segment_bytes must be at most a quarter of max_bytes")
-        return self
 
 
 class DiskOutbox(interfaces.Outbox):

@@ -4,10 +4,10 @@ One connection, a channel for each lane: an error closes a channel, and the othe
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pika
-from pydantic import Field
+from msgspec import Meta, field
 
 from iot_gateway import interfaces
 from iot_gateway.amqp_connection import PERSISTENT, AmqpConnection, AmqpConnectionOptions, ChannelUser
@@ -16,14 +16,14 @@ from iot_gateway.interfaces import Done, Envelope, TakeCommand
 from iot_gateway.uplinks.amqp_commands import AmqpCommands
 
 
-class AmqpOptions(AmqpConnectionOptions):
+class AmqpOptions(AmqpConnectionOptions, frozen=True, kw_only=True):
     """Settings of the uplink."""
 
-    exchanges: dict[str, str] = Field(
+    exchanges: dict[str, str] = field(
         default_factory=lambda: {"telemetry": "iot.telemetry", "dead-letters": "iot.dead-letters"}
     )
     """The exchange of each lane."""
-    commands_queue: str = Field(default="", max_length=255)
+    commands_queue: Annotated[str, Meta(max_length=255)] = ""
     """The queue that brings this gateway's commands; none if empty. It must be there: the relay declares nothing."""
 
 

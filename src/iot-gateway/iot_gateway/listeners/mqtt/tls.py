@@ -2,18 +2,18 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from msgspec import Meta
 
 from iot_gateway.errors import ConfigError
 from iot_gateway.interfaces import Options
 
 
-class TlsOptions(Options):
+class TlsOptions(Options, frozen=True, kw_only=True):
     """Settings of the encrypted listener."""
 
-    port: int = Field(default=8883, ge=1, le=65535)
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8883
     certificate: Path
     """The gateway's certificate and those that lead to its authority, PEM."""
     key: Path

@@ -95,7 +95,7 @@ class ZeroMqListener(interfaces.Listener):
     def _bind(self, context: zmq.asyncio.Context, kind: int, port: int) -> zmq.asyncio.Socket:
         made = context.socket(kind)
         made.curve_server = True
-        made.curve_secretkey = self.options.secret_key.get_secret_value().encode()
+        made.curve_secretkey = self.options.secret_key.text.encode()
         made.zap_domain = DOMAIN.encode()
         made.rcvhwm = self.options.queue
         made.maxmsgsize = MAX_MESSAGE

@@ -1,38 +1,33 @@
 """The settings of the ZeroMQ listener."""
 
-from typing import Self
+from typing import Annotated
 
 import zmq
-from pydantic import Field, SecretStr, field_validator, model_validator
+from msgspec import Meta, field
 
 from iot_gateway.interfaces import Options
+from iot_gateway.shapes import Secret
 
 
-class ZeroMqOptions(Options):
+class ZeroMqOptions(Options, frozen=True, kw_only=True):
     """Settings of the listener."""
 
-    addresses: list[str] = Field(default=["127.0.0.1"], min_length=1, max_length=16)
+    addresses: Annotated[list[str], Meta(min_length=1, max_length=16)] = field(default_factory=lambda: ["127.0.0.1"])
     """Where nodes reach it; IPv4 or IPv6."""
-    pull_port: int = Field(default=5560, ge=0, le=65535)
+    pull_port: Annotated[int, Meta(ge=0, le=65535)] = 5560
     """For telemetry by PUSH; 0 for none."""
-    router_port: int = Field(default=5561, ge=0, le=65535)
+    router_port: Annotated[int, Meta(ge=0, le=65535)] = 5561
     """For DEALER; 0 for none."""
-    secret_key: SecretStr
+    secret_key: Secret
     """The gateway's own, in Z85; nodes are given its public key."""
-    queue: int = Field(default=1000, ge=1, le=100_000)
+    queue: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     """Messages of one node that may wait here; then the node's own queue fills."""
 
-    @field_validator("secret_key")
-    @classmethod
-    def _is_key(cls, value: SecretStr) -> SecretStr:
+    def __post_init__(self) -> None:
+        """Check the key, and that there is a port."""
         try:
-            zmq.curve_public(value.get_secret_value().encode())
+            zmq.curve_public(self.secret_key.text.encode())
         except (ValueError, zmq.ZMQError) as error:
-            raise ValueError("no CURVE key in Z85, 40 characters") from error
-        return value
-
-    @model_validator(mode="after")
-    def _has_a_port(self) -> Self:
+            raise ValueError("secret_key: no CURVE key in Z85, 40 characters") from error
         if not (self.pull_port or self.router_port):
             raise ValueError("pull_port or router_port must be another than 0")
-        return self
