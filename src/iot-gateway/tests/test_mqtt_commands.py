@@ -13,8 +13,8 @@ import pytest
 from mqtt_rig import Client, Rig, connect, publish, run, string, until
 from msgspec.structs import replace
 
-from iot_gateway.desk import CommandRequest, State
-from iot_gateway.listeners.mqtt import MqttOptions, courier, wire
+from iot_gateway.desk import CommandRequest, State, desk
+from iot_gateway.listeners.mqtt import MqttOptions, courier, site, wire
 from iot_gateway.listeners.mqtt.courier import matches
 
 STATE = "commands/node-1/state"
@@ -162,6 +162,68 @@ def test_the_broker_goes_while_a_command_is_on_its_way(tmp_path: Path):
             await until(lambda: len(carried(rig)) == 2)
             await asyncio.sleep(0.05)
             assert await states(rig) == ["queued", "sent"]
+
+    run(tmp_path, test)
+
+
+def test_a_command_that_timed_out_keeps_its_place_until_the_broker_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """MQTT 5.0, section 4.9: the broker is sent no more than its Receive Maximum before it acknowledges."""
+    monkeypatch.setattr(desk, "CARRY_SECONDS", 0.05)
+    monkeypatch.setattr(desk, "REPEAT_SECONDS", (0.1,))
+
+    async def test(rig: Rig) -> None:
+        async with desk_of(rig):
+            for name in ("node-1", "node-2"):
+                await subscribed(await rig.node(username=name), f"commands/{name}")
+            await submit(rig)
+            await until(lambda: carried(rig))
+            await submit(rig, "two")
+            await submit(rig, "three", "node-2")
+            await asyncio.sleep(0.3)
+            (first,) = carried(rig)
+            assert b'"id":"one"' in first
+            rig.broker.puback = 0
+            identifier = first[first.index(b"node-1") + 6 :][:2]
+            rig.broker.writer_of("iot-gateway").write(b"\x40\x02" + identifier)
+            await until(lambda: len(carried(rig)) >= 3)
+            await rig.desk.report("node-1", "one", State.ACKNOWLEDGED)
+            await until(lambda: any(b'"id":"two"' in packet for packet in carried(rig)))
+            order = [packet for packet in carried(rig) if b"node-1" in packet]
+            assert [b'"id":"one"' in packet for packet in order] == [True] * (len(order) - 1) + [False]
+
+    monkeypatch.setattr(site, "MOST_UNACKNOWLEDGED", 1)
+    run(tmp_path, test)
+
+
+def test_those_that_wait_for_a_place_learn_that_the_broker_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(site, "MOST_UNACKNOWLEDGED", 1)
+
+    async def test(rig: Rig) -> None:
+        link = rig.listener._site
+        waiting = [asyncio.create_task(link.publish("t", b"x", 10)) for _ in range(3)]
+        await until(lambda: len(rig.broker.packets) == 2)
+        await rig.broker.stop()
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [ConnectionError] * 3
+
+    run(tmp_path, test)
+
+
+def test_an_identifier_that_is_in_use_is_not_given_again(tmp_path: Path):
+    async def test(rig: Rig) -> None:
+        link = rig.listener._site
+        first = asyncio.create_task(link.publish("t", b"first", 10))
+        await until(lambda: any(b"first" in packet for packet in rig.broker.packets))
+        assert link._connection is not None
+        link._connection._identifier = 1
+        rig.broker.puback = 0
+        assert await link.publish("t", b"second", 10) == 0
+        used = [packet[5:7] for packet in rig.broker.packets if packet[0] == 0x32]
+        assert used == [b"\x00\x02", b"\x00\x03"]
+        first.cancel()
 
     run(tmp_path, test)
 

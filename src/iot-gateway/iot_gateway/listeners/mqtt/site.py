@@ -97,8 +97,10 @@ class SiteConnection(asyncio.Protocol):
                 self.subscribed.set_result(None)
         elif kind == codes.PUBACK:
             waiting = self._unacknowledged.pop(reader.take(2), None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(reader.byte() if reader.left else Reason.NORMAL)
+            if waiting is not None:
+                self._room.release()
+                if not waiting.done():
+                    waiting.set_result(reader.byte() if reader.left else Reason.NORMAL)
         elif kind == codes.DISCONNECT:
             raise BrokerError("the broker ended the connection")
         elif kind != codes.PINGRESP:
@@ -122,17 +124,22 @@ class SiteConnection(asyncio.Protocol):
 
     async def publish(self, topic: str, payload: bytes, seconds: float) -> int:
         """Publish at QoS 1; see :class:`iot_gateway.listeners.mqtt.courier.SiteBroker`."""
-        async with self._room:
-            if self.closed.done():
-                raise ConnectionError(self.closed.result())
+        await self._room.acquire()
+        if self.closed.done():
+            self._room.release()
+            raise ConnectionError(self.closed.result())
+        # Until the broker acknowledges it, whoever waits for that: only then may it be sent another (section 4.9).
+        waiting = self._unacknowledged[self._next_identifier()] = asyncio.get_running_loop().create_future()
+        self.write(publishing.lasting(topic, payload, self._identifier, seconds))
+        return await waiting
+
+    def _next_identifier(self) -> bytes:
+        """Return a packet identifier that is not in use, the number of which is kept."""
+        while True:
             self._identifier = max(_SUBSCRIBING + 1, (self._identifier + 1) & 0xFFFF)
             identifier = struct.pack(">H", self._identifier)
-            waiting = self._unacknowledged[identifier] = asyncio.get_running_loop().create_future()
-            try:
-                self.write(publishing.lasting(topic, payload, self._identifier, seconds))
-                return await waiting
-            finally:
-                self._unacknowledged.pop(identifier, None)
+            if identifier not in self._unacknowledged:
+                return identifier
 
     def flush(self) -> None:
         """Send last values, unless the broker does not keep up with them."""
@@ -185,8 +192,10 @@ class SiteConnection(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(str(exc) if exc else "the broker closed the connection")
         for waiting in self._unacknowledged.values():
+            self._room.release()
             if not waiting.done():
                 waiting.set_exception(ConnectionError(self.closed.result()))
+        self._unacknowledged.clear()
 
     def close(self) -> None:
         """Leave in order; the session stays."""
