@@ -11,9 +11,9 @@ from typing import Any
 import cbor2
 import pika
 import pytest
+from msgspec.structs import asdict, replace
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.spec import Basic
-from pydantic import SecretStr, ValidationError
 from test_desk import Chain
 
 from iot_gateway.desk import Book, CommandRequest, Desk, State
@@ -22,6 +22,7 @@ from iot_gateway.interfaces import Core
 from iot_gateway.listeners.amqp import AmqpListener, AmqpListenerOptions, bodies, courier
 from iot_gateway.nodes import Node, Nodes
 from iot_gateway.payloads import decoder
+from iot_gateway.shapes import Secret, ShapeError
 from iot_telemetry import MalformedPayloadError, senml, senml_cbor
 
 QUEUE = "iot.nodes.site-1.gw"
@@ -29,7 +30,7 @@ OPTIONS = AmqpListenerOptions(
     host="127.0.0.1",
     port=1,
     username="gateway",
-    password=SecretStr("hidden"),
+    password=Secret("hidden"),
     queue=QUEUE,
     commands_queue_prefix="iot.node-commands.gateway.",
     prefetch=10,
@@ -236,8 +237,8 @@ async def until(condition: Callable[[], Any]) -> None:
 def test_settings_name_the_beginning_of_routing_keys():
     assert OPTIONS.key == "site-1.gw"
     for queue in ("gw", "iot.nodes.site-1.g/w", "x" * 256):
-        with pytest.raises(ValidationError):
-            AmqpListenerOptions(**{**OPTIONS.model_dump(), "queue": queue})
+        with pytest.raises(ShapeError):
+            AmqpListenerOptions.read({**asdict(OPTIONS), "password": "p", "queue": queue})
 
 
 async def test_a_payload_is_its_node_s_and_read_as_it_says(tmp_path: Path):
@@ -491,4 +492,4 @@ async def test_the_listener_says_why_there_is_no_broker(tmp_path: Path):
     await asyncio.gather(task, return_exceptions=True)
     assert site.desk.status()["couriers"] == []
     assert site.listener.configure(OPTIONS)
-    assert not site.listener.configure(OPTIONS.model_copy(update={"prefetch": 20}))
+    assert not site.listener.configure(replace(OPTIONS, prefetch=20))
