@@ -48,18 +48,17 @@ class SparkCharm(ReconcilingCharm[State]):
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
-        fresh = spark.install(resources.fetch(self, "spark"))
+        spark.install(resources.fetch(self, "spark"))
         self.unit.set_workload_version(spark.version())
         settings = _settings(state)
         if settings is None:
             return
-        changed = spark.configure(settings)
+        spark.configure(settings)
         try:
             self._ensure_share(state)
         except WebHdfsError as error:
             logger.warning("HDFS is not ready for Spark's jars, trying again at the next event: %s", error)
             return
-        restart = restart or fresh or changed
         if history.ensure_running(state.address, heap_mb=state.config.history_heap, restart=restart):
             history.wait(state.address)
         self.unit.set_ports(spark.HISTORY_PORT)

@@ -37,12 +37,12 @@ class Job:
 
 
 def ensure_running(address: str, *, heap_mb: int, restart: bool) -> bool:
-    """Have the history server running, unless an operator stopped it.
+    """Have the history server running with Spark's software and configuration, unless an operator stopped it.
 
     Args:
         address: that it listens on.
         heap_mb: the most its Java heap may take, MiB.
-        restart: its configuration or software changed.
+        restart: start it anew in any case.
 
     Returns:
         Whether it was started or restarted.
@@ -64,10 +64,10 @@ def ensure_running(address: str, *, heap_mb: int, restart: bool) -> bool:
             "ProtectHome": "yes",
         },
     )
-    changed = services.ensure_unit(SERVICE, text)
+    services.ensure_unit(SERVICE, text)
     if is_stopped():
         return False
-    return services.ensure_running(SERVICE, restart=restart or changed)
+    return services.ensure_running(SERVICE, [spark.HOME, spark.CONF, spark.HADOOP_CONF], restart=restart)
 
 
 def wait(address: str) -> bool:

@@ -49,21 +49,17 @@ class Settings:
     resourcemanager: ResourceManager | None
 
 
-def install(archive: Path) -> bool:
+def install(archive: Path) -> None:
     """Install Java, Spark and its user.
-
-    Returns:
-        Whether daemons must start anew because the software changed.
 
     Raises:
         DistributionError: the archive can't be used.
     """
     ensure_java()
     ensure_system_user(USER, home=DATA)
-    changed = distribution.ensure_installed(archive, "spark")
+    distribution.ensure_installed(archive, "spark")
     ensure_directory(PI_JOB.parent)
     ensure_file(PI_JOB, (files("iot_lake") / "pi.py").read_bytes())
-    return changed
 
 
 def version() -> str:
@@ -77,15 +73,11 @@ def build() -> str:
     return HOME.resolve().name.rpartition("-")[2]
 
 
-def configure(settings: Settings) -> bool:
-    """Write Spark's configuration, for the charm's own actions, for daemons, and for a person's shell.
-
-    Returns:
-        Whether anything changed.
-    """
+def configure(settings: Settings) -> None:
+    """Write Spark's configuration, for the charm's own actions, for daemons, and for a person's shell."""
     namenode = settings.namenode
     ensure_directory(CONF.parent)
-    changed = hadoop.write_client_conf(
+    hadoop.write_client_conf(
         HADOOP_CONF,
         namenode_host=namenode.host,
         namenode_port=namenode.port,
@@ -93,13 +85,12 @@ def configure(settings: Settings) -> bool:
         block_size=namenode.block_size,
         resourcemanager=settings.resourcemanager,
     )
-    changed |= ensure_directory(CONF)
+    ensure_directory(CONF)
     lines = [f"{name} {value}" for name, value in sorted(properties(settings).items())]
-    changed |= ensure_file(CONF / "spark-defaults.conf", "\n".join([*lines, ""]))
+    ensure_file(CONF / "spark-defaults.conf", "\n".join([*lines, ""]))
     exports = {**environment(settings.address), "PATH": f"$PATH:{HOME / 'bin'}"}
     script = "".join(f'export {name}="{value}"\n' for name, value in exports.items())
     ensure_file(PROFILE, script)
-    return changed
 
 
 def properties(settings: Settings) -> dict[str, str | int]:

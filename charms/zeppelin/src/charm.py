@@ -45,15 +45,11 @@ class ZeppelinCharm(ReconcilingCharm[State]):
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
-        fresh = zeppelin.install(resources.fetch(self, "zeppelin"), resources.fetch(self, "spark"))
+        zeppelin.install(resources.fetch(self, "zeppelin"), resources.fetch(self, "spark"))
         settings = self._settings(state)
-        changes = zeppelin.configure(settings)
+        zeppelin.configure(settings)
         self.unit.set_ports(zeppelin.PORT)
-        zeppelin.ensure_running(
-            settings,
-            restart=restart or fresh or changes.server,
-            restart_interpreters=changes.interpreters,
-        )
+        zeppelin.ensure_running(settings, restart=restart)
         connection = zeppelin.connect(settings)
         self.unit.set_workload_version(connection.version())
         notebooks.bring(

@@ -70,26 +70,22 @@ def url(address: str) -> str:
     return f"http://{address}:{PORT}"
 
 
-def install(zeppelin: Path, spark: Path) -> bool:
+def install(zeppelin: Path, spark: Path) -> None:
     """Install Java, Zeppelin, Spark, the notebooks' library and the user that runs them.
 
     Args:
         zeppelin: the charm's resource of that name.
         spark: likewise.
 
-    Returns:
-        Whether the server must start anew because the software changed.
-
     Raises:
         DistributionError: an archive can't be used.
     """
     ensure_java()
     ensure_system_user(USER, home=DATA)
-    changed = distribution.ensure_installed(zeppelin, "zeppelin")
-    changed |= distribution.ensure_installed(spark, "spark")
+    distribution.ensure_installed(zeppelin, "zeppelin")
+    distribution.ensure_installed(spark, "spark")
     ensure_directory(LIBRARY)
-    changed |= _copy_sources(files("iot_lake"), LIBRARY / "iot_lake")
-    return changed
+    _copy_sources(files("iot_lake"), LIBRARY / "iot_lake")
 
 
 def forget_installation() -> None:
@@ -113,18 +109,10 @@ def spark_version() -> str:
     return jars[0].stem.rpartition("-")[2] if jars else ""
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What must start anew to follow its configuration."""
-
-    server: bool
-    interpreters: bool
-
-
-def configure(settings: Settings) -> Changes:
-    """Write the configuration of server and interpreters, and tell which of them changed."""
+def configure(settings: Settings) -> None:
+    """Write the configuration of server and interpreters."""
     ensure_directory(CONF.parent)
-    changed = ensure_directory(CONF, mode=0o750, owner=USER)
+    ensure_directory(CONF, mode=0o750, owner=USER)
     for path in (LOGS, DATA / "notebook", DATA / "local-repo"):
         ensure_directory(path, mode=0o750, owner=USER)
     # Pages hold data: the server gives them to who logs in, and this machine's other users get nothing.
@@ -132,17 +120,17 @@ def configure(settings: Settings) -> Changes:
     ensure_directory(WEB / "WEB-INF", mode=0o750, group=USER)
     ensure_directory(PAGES, mode=0o750, group=USER)
     ensure_file(WEB / "index.html", _text("index.html"), mode=0o640, group=USER)
-    changed |= ensure_file(WEB / "WEB-INF" / "web.xml", _text("web.xml"), mode=0o640, group=USER)
+    ensure_file(WEB / "WEB-INF" / "web.xml", _text("web.xml"), mode=0o640, group=USER)
     shiro = _text("shiro.ini").replace("{password}", settings.admin_password)
-    changed |= ensure_file(CONF / "shiro.ini", shiro, mode=0o640, group=USER)
-    changed |= services.ensure_unit(SERVICE, unit(settings))
-    return Changes(server=changed, interpreters=_configure_spark(settings))
+    ensure_file(CONF / "shiro.ini", shiro, mode=0o640, group=USER)
+    services.ensure_unit(SERVICE, unit(settings))
+    _configure_spark(settings)
 
 
-def _configure_spark(settings: Settings) -> bool:
-    changed = ensure_directory(SPARK_CONF)
+def _configure_spark(settings: Settings) -> None:
+    ensure_directory(SPARK_CONF)
     if settings.namenode is not None:
-        changed |= hadoop.write_client_conf(
+        hadoop.write_client_conf(
             HADOOP_CONF,
             namenode_host=settings.namenode.host,
             namenode_port=settings.namenode.port,
@@ -151,7 +139,7 @@ def _configure_spark(settings: Settings) -> bool:
             resourcemanager=settings.resourcemanager,
         )
     lines = [f"{name} {value}" for name, value in sorted(spark_properties(settings).items())]
-    return changed | ensure_file(SPARK_CONF / "spark-defaults.conf", "\n".join([*lines, ""]))
+    ensure_file(SPARK_CONF / "spark-defaults.conf", "\n".join([*lines, ""]))
 
 
 def spark_properties(settings: Settings) -> dict[str, str]:
@@ -227,30 +215,44 @@ def unit(settings: Settings) -> str:
     )
 
 
-def ensure_running(settings: Settings, *, restart: bool, restart_interpreters: bool) -> None:
-    """Have the server running, and its interpreters' settings as they must be.
+def ensure_running(settings: Settings, *, restart: bool) -> None:
+    """Have the server running with its software and configuration, and its interpreters' settings as they must be.
 
     Args:
         settings: what it was configured by.
-        restart: the server, and with it all interpreters.
-        restart_interpreters: those that run; the server goes on.
+        restart: start the server anew in any case, and with it all interpreters.
 
     Raises:
         ZeppelinError: it does not answer in time.
     """
-    fresh = services.ensure_running(SERVICE, restart=restart)
+
+    def restart_interpreters() -> None:
+        _wait_until_it_answers(settings)
+        for name in INTERPRETERS:
+            connect(settings).restart_interpreter(name)
+
+    services.ensure_running(
+        SERVICE,
+        # The server keeps files of its own in its configuration's directory.
+        [HOME, SPARK_HOME, LIBRARY, CONF / "shiro.ini", WEB / "WEB-INF"],
+        rereads=[SPARK_CONF, HADOOP_CONF],
+        reload=restart_interpreters,
+        restart=restart,
+    )
+    _wait_until_it_answers(settings)
+    connection = connect(settings)
+    for name, properties in INTERPRETERS.items():
+        if connection.ensure_interpreter(name, properties):
+            logger.info("set up interpreter %s", name)
+
+
+def _wait_until_it_answers(settings: Settings) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     services.wait_for_port(settings.address, PORT, START_TIMEOUT_S)
     while not server.answers(settings.url):
         if time.monotonic() > deadline:
             raise server.ZeppelinError(f"the server did not answer in {START_TIMEOUT_S} s; see {LOGS}")
         time.sleep(1)
-    connection = connect(settings)
-    for name, properties in INTERPRETERS.items():
-        if connection.ensure_interpreter(name, properties):
-            logger.info("set up interpreter %s", name)
-        elif restart_interpreters and not fresh:
-            connection.restart_interpreter(name)
 
 
 def connect(settings: Settings) -> server.Server:
@@ -278,12 +280,11 @@ def _text(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
-def _copy_sources(source: Traversable, destination: Path) -> bool:
+def _copy_sources(source: Traversable, destination: Path) -> None:
     """Copy a package's sources out of the charm, whose folder changes under a running notebook."""
-    changed = ensure_directory(destination)
+    ensure_directory(destination)
     for entry in source.iterdir():
         if entry.is_dir() and entry.name != "__pycache__":
-            changed |= _copy_sources(entry, destination / entry.name)
+            _copy_sources(entry, destination / entry.name)
         elif entry.is_file() and not entry.name.endswith(".pyc"):
-            changed |= ensure_file(destination / entry.name, entry.read_bytes())
-    return changed
+            ensure_file(destination / entry.name, entry.read_bytes())

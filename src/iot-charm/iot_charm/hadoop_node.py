@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from iot_charm import distribution, hadoop, services
-from iot_charm.files import ensure_directory, ensure_file
+from iot_charm.files import ensure_directory
 from iot_charm.java import ensure_java
 from iot_charm.users import ensure_system_user
 
@@ -16,9 +16,6 @@ CONF = Path("/etc/hadoop/conf")
 DATA = Path("/var/lib/hadoop")
 
 GROUP = "hadoop"
-
-STAMPS = Path("/run/iot-charm")
-"""What the daemons that run were started from."""
 
 
 def ensure_software(archive: Path, users: Sequence[str]) -> bool:
@@ -59,9 +56,6 @@ def ensure_daemon(
 ) -> bool:
     """Have a daemon running from the installed software, with this heap and what ``sites`` says.
 
-    What it was last started from is kept beside it until the next boot, so a start that was missed because the
-    machine or the charm died in between is made up for.
-
     Args:
         name: of its service.
         command: name of the launcher and its arguments, as ``["hdfs", "namenode"]``.
@@ -88,13 +82,8 @@ def ensure_daemon(
         directives={"WorkingDirectory": str(DATA / user), "Restart": "always"},
     )
     services.ensure_unit(name, text)
-    origin = json.dumps([text, str(hadoop.HOME.resolve()), sites], sort_keys=True)
-    stamp = STAMPS / name
-    same = stamp.exists() and stamp.read_text() == origin
-    started = services.ensure_running(name, restart=restart or not same)
-    ensure_directory(STAMPS)
-    ensure_file(stamp, origin)
-    return started
+    origins = [hadoop.HOME, json.dumps(sites, sort_keys=True)]
+    return services.ensure_running(name, origins, restart=restart)
 
 
 def environment() -> dict[str, str]:

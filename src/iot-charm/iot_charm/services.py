@@ -1,16 +1,33 @@
-"""Daemons as systemd services."""
+"""Daemons as systemd services.
 
+A hook can end anywhere: between the file that it writes and the restart that makes a daemon follow it, when the machine
+loses power or the unit's agent is replaced, and the hook that comes after finds nothing to write. So what a service was
+started from is kept as a digest, its stamp, and compared with what is on the disk (:func:`ensure_running`).
+"""
+
+import functools
+import hashlib
+import json
+import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from charmlibs import systemd
 
 from iot_charm import progress
-from iot_charm.files import ensure_file, remove
+from iot_charm.files import ensure_directory, ensure_file, remove
+
+logger = logging.getLogger(__name__)
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
+STARTED_FROM = Path("/var/lib/iot-charm/started-from")
+"""The stamps, one a service."""
+
+Origin = Path | str
+"""Something that a service is started from: a text as it is, a file by its content, a directory by the files below it,
+and a symbolic link by where it leads, since each build of a software is installed under a name of its own."""
 
 
 def daemon_unit(
@@ -76,29 +93,47 @@ def ensure_unit(name: str, text: str) -> bool:
     return True
 
 
-def ensure_running(name: str, *, restart: bool) -> bool:
-    """Have service ``name`` running, now and after a reboot.
+def ensure_running(
+    name: str,
+    origins: Iterable[Origin] = (),
+    *,
+    rereads: Iterable[Path] = (),
+    reload: Callable[[], object] | None = None,
+    restart: bool = False,
+) -> bool:
+    """Have service ``name`` running, now and after a reboot, from what is there now.
+
+    A running one is restarted if what it was started from differs, and reloaded if only what it reads again does.
 
     Args:
         name: of the service.
-        restart: its configuration changed, so a running one must start anew.
+        origins: what it is started from, beside its unit file.
+        rereads: files and directories that it reads again at a reload.
+        reload: has it do so; by default systemd's reload.
+        restart: start it anew in any case.
 
     Returns:
-        Whether it was started or restarted.
+        Whether it was started, restarted or reloaded.
 
     Raises:
-        systemd.SystemdError: it did not start.
+        systemd.SystemdError: it did not start, or not reload.
     """
+    stamp = STARTED_FROM / name
+    wanted = json.dumps({"origins": _digest([unit_file(name), *origins]), "rereads": _digest(rereads)})
+    followed = stamp.read_text() if stamp.exists() else ""
     running = systemd.service_running(name)
-    if running and not restart:
+    if running and followed == wanted and not restart:
         return False
-    systemd.service_enable(name)
-    if running:
-        progress.announce(f"Restarting {name}")
-        systemd.service_restart(name)
+    if running and followed and not restart and json.loads(followed)["origins"] == json.loads(wanted)["origins"]:
+        logger.info("%s reads its configuration again", name)
+        (reload or functools.partial(systemd.service_reload, name))()
     else:
-        progress.announce(f"Starting {name}")
-        systemd.service_start(name)
+        systemd.service_enable(name)
+        progress.announce(f"{'Restarting' if running else 'Starting'} {name}")
+        (systemd.service_restart if running else systemd.service_start)(name)
+    # Digests of files with passwords, too, are nobody's business.
+    ensure_directory(stamp.parent, mode=0o700)
+    ensure_file(stamp, wanted, mode=0o600)
     return True
 
 
@@ -115,6 +150,7 @@ def stop(name: str) -> None:
 def disable(name: str) -> None:
     """Stop service ``name``, keep it from starting again and remove its unit file, if it has one of ours."""
     stop(name)
+    remove(STARTED_FROM / name)
     if unit_file(name).exists():
         systemd.service_disable(name)
         remove(unit_file(name))
@@ -161,6 +197,26 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, *, interval_s: f
 def unit_file(name: str) -> Path:
     """Return where the unit file of service ``name`` is, if it is one of ours."""
     return UNIT_DIRECTORY / f"{name.removesuffix('.service')}.service"
+
+
+def _digest(origins: Iterable[Origin]) -> str:
+    digest = hashlib.sha256()
+    for origin in origins:
+        # Each part with its length, so that nothing can move from one part to the next.
+        for part in _parts(origin):
+            digest.update(len(part).to_bytes(8))
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(origin: Origin) -> list[bytes]:
+    if isinstance(origin, str):
+        return [origin.encode()]
+    if origin.is_symlink():
+        return [str(origin).encode(), str(origin.readlink()).encode()]
+    if origin.is_dir():
+        return [part for path in sorted(origin.iterdir()) for part in _parts(path)]
+    return [str(origin).encode(), origin.read_bytes()] if origin.exists() else []
 
 
 def _quoted(word: str) -> str:

@@ -1,10 +1,14 @@
-"""For unit tests of charms: an authority that answers over a relation ``tls-certificates``. No charm imports it."""
+"""For unit tests of charms: an authority that answers over a relation ``tls-certificates``, and a systemd in memory.
+
+No charm imports it.
+"""
 
 import dataclasses
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from charmlibs.interfaces.tls_certificates import (
     Certificate,
@@ -13,6 +17,11 @@ from charmlibs.interfaces.tls_certificates import (
     PrivateKey,
 )
 from ops import testing
+
+from iot_charm import services
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Authority:
@@ -57,3 +66,61 @@ def asked_for(databag: Mapping[str, str]) -> list[str]:
     """Return the requests in a requirer's databag, PEM."""
     requests: list[dict[str, str]] = json.loads(databag.get("certificate_signing_requests", "[]"))
     return [request["certificate_signing_request"] for request in requests]
+
+
+class Systemd:
+    """A systemd that knows which services run, in the place of the library's functions."""
+
+    def __init__(self) -> None:
+        self.running: set[str] = set()
+        self.calls: list[str] = []
+        """Function and service, as ``service_start x``."""
+
+    @classmethod
+    def put_in_place(cls, patch: "pytest.MonkeyPatch", directory: Path) -> Self:
+        """Have :mod:`iot_charm.services` use one, with unit files and stamps below a directory of the test's."""
+        made = cls()
+        patch.setattr(services, "systemd", made)
+        for name in ("UNIT_DIRECTORY", "STARTED_FROM"):
+            patch.setattr(services, name, directory / name.lower())
+        services.UNIT_DIRECTORY.mkdir()
+        return made
+
+    def service_running(self, name: str) -> bool:
+        """Tell whether it was started and not stopped."""
+        return name in self.running
+
+    def service_start(self, name: str) -> bool:
+        """Have it running."""
+        self.running.add(name)
+        return self._done("service_start", name)
+
+    def service_restart(self, name: str) -> bool:
+        """Have it running."""
+        self.running.add(name)
+        return self._done("service_restart", name)
+
+    def service_stop(self, name: str) -> bool:
+        """Have it not running."""
+        self.running.discard(name)
+        return self._done("service_stop", name)
+
+    def service_reload(self, name: str) -> bool:
+        """Note the call; so do the others."""
+        return self._done("service_reload", name)
+
+    def service_enable(self, name: str) -> bool:
+        """Note the call."""
+        return self._done("service_enable", name)
+
+    def service_disable(self, name: str) -> bool:
+        """Note the call."""
+        return self._done("service_disable", name)
+
+    def daemon_reload(self) -> bool:
+        """Note the call."""
+        return self._done("daemon_reload")
+
+    def _done(self, *words: str) -> bool:
+        self.calls.append(" ".join(words))
+        return True

@@ -11,32 +11,22 @@ from typing import ClassVar
 import pytest
 
 from iot_charm import distribution, files, hadoop, hadoop_node, services
+from iot_charm.testing import Systemd
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """A machine whose systemd writes down what it was asked."""
-    calls: list[tuple[str, bool]] = []
-
-    def ensure_running(name: str, *, restart: bool) -> bool:
-        calls.append((name, restart))
-        return restart
-
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
     for name in ("one", "two"):
         (tmp_path / name / "lib").mkdir(parents=True)
         (tmp_path / name / "lib" / "hadoop-common-3.5.0.jar").touch()
     (tmp_path / "hadoop").symlink_to("one")
     monkeypatch.setattr(hadoop, "HOME", tmp_path / "hadoop")
-    monkeypatch.setattr(hadoop_node, "STAMPS", tmp_path / "run")
     monkeypatch.setattr(hadoop_node, "DATA", tmp_path / "data")
     monkeypatch.setattr(hadoop_node, "ensure_java", lambda: Path("/usr/lib/jvm/java-17-openjdk-amd64"))
-    monkeypatch.setattr(services, "ensure_unit", lambda name, text: bool((tmp_path / name).write_text(text)))
-    monkeypatch.setattr(services, "ensure_running", ensure_running)
-    monkeypatch.setattr(hadoop_node, "ensure_file", lambda path, text: files.ensure_file(path, text, owner=ME))
     monkeypatch.setattr(hadoop_node, "ensure_directory", lambda path: files.ensure_directory(path, owner=ME))
-    return calls
+    return Systemd.put_in_place(monkeypatch, tmp_path)
 
 
 def start(*, heap_mb: int = 256, sites: dict[str, dict[str, int]] | None = None, restart: bool = False) -> bool:
@@ -63,22 +53,9 @@ def test_a_daemon_starts_anew_when_what_it_reads_changed(machine, tmp_path: Path
     assert not start(sites={"core": {"a": 2}})
 
 
-def test_a_start_that_was_missed_is_made_up_for(machine, monkeypatch: pytest.MonkeyPatch):
-    start()
-
-    def fail(name: str, *, restart: bool) -> bool:
-        raise RuntimeError("the machine died")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(services, "ensure_running", fail)
-        with pytest.raises(RuntimeError):
-            start(heap_mb=300)
-    assert start(heap_mb=300)
-
-
 def test_the_unit_runs_the_launcher_with_its_heap(machine, tmp_path: Path):
     start()
-    text = (tmp_path / "hadoop-x").read_text()
+    text = services.unit_file("hadoop-x").read_text()
     assert f"ExecStart={tmp_path}/hadoop/bin/hdfs x\n" in text
     assert 'Environment="HADOOP_DAEMON_OPTS=-Xmx256m -Dy=z"\n' in text
     assert "User=hdfs\n" in text

@@ -2,41 +2,18 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from iot_charm import services
-
-
-class Systemctl:
-    """A systemd that knows which services run, in the place of the library's functions."""
-
-    def __init__(self) -> None:
-        self.running: set[str] = set()
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str):
-        def call(*services: str) -> bool:
-            self.calls.append(" ".join([name, *services]))
-            if name in {"service_start", "service_restart"}:
-                self.running.update(services)
-            if name == "service_stop":
-                self.running.difference_update(services)
-            return True
-
-        return call
-
-    def service_running(self, name: str) -> bool:
-        return name in self.running
+from iot_charm.testing import Systemd
 
 
 @pytest.fixture
-def systemctl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemctl:
-    fake = Systemctl()
-    monkeypatch.setattr(services, "systemd", fake)
-    monkeypatch.setattr(services, "UNIT_DIRECTORY", tmp_path)
-    return fake
+def systemctl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
+    return Systemd.put_in_place(monkeypatch, tmp_path)
 
 
 def test_a_daemon_unit_holds_what_systemd_needs():
@@ -68,35 +45,137 @@ def test_systemd_understands_the_unit(tmp_path: Path):
     assert (verify.returncode, verify.stderr) == (0, "")
 
 
-def test_a_unit_is_written_once(systemctl: Systemctl, tmp_path: Path):
+def test_a_unit_is_written_once(systemctl: Systemd, tmp_path: Path):
     assert services.ensure_unit("x", "[Unit]\n")
-    assert (tmp_path / "x.service").read_text() == "[Unit]\n"
+    assert services.unit_file("x").read_text() == "[Unit]\n"
     assert not services.ensure_unit("x", "[Unit]\n")
     assert systemctl.calls == ["daemon_reload"]
 
 
-def test_running_starts_restarts_or_leaves_alone(systemctl: Systemctl):
-    assert services.ensure_running("x", restart=False)
+def test_running_starts_restarts_or_leaves_alone(systemctl: Systemd):
+    assert services.ensure_running("x")
     assert services.is_running("x")
-    assert not services.ensure_running("x", restart=False)
+    assert not services.ensure_running("x")
     assert services.ensure_running("x", restart=True)
     assert systemctl.calls == ["service_enable x", "service_start x", "service_enable x", "service_restart x"]
 
 
-def test_a_stopped_one_is_started_not_restarted(systemctl: Systemctl):
+def test_a_stopped_one_is_started_not_restarted(systemctl: Systemd):
     assert services.ensure_running("x", restart=True)
-    assert systemctl.calls == ["service_enable x", "service_start x"]
+    systemctl.running.clear()
+    assert services.ensure_running("x")
+    assert systemctl.calls == ["service_enable x", "service_start x"] * 2
 
 
-def test_stop_and_disable(systemctl: Systemctl, tmp_path: Path):
+def change_unit(_: Path) -> None:
+    services.unit_file("x").write_text("[Unit]\n")
+
+
+def change_file(directory: Path) -> None:
+    (directory / "file").write_text("other")
+
+
+def remove_file(directory: Path) -> None:
+    (directory / "file").unlink()
+
+
+def change_directory(directory: Path) -> None:
+    (directory / "conf/sub/file").write_text("other")
+
+
+def add_to_directory(directory: Path) -> None:
+    (directory / "conf/more").touch()
+
+
+def install_anew(directory: Path) -> None:
+    (directory / "software").unlink()
+    (directory / "software").symlink_to("software-2")
+
+
+@pytest.mark.parametrize(
+    "change", [change_unit, change_file, remove_file, change_directory, add_to_directory, install_anew]
+)
+def test_one_is_restarted_when_what_it_was_started_from_differs(
+    systemctl: Systemd, tmp_path: Path, change: Callable[[Path], None]
+):
+    origins = [tmp_path / name for name in ("file", "conf", "software")]
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "conf/sub").mkdir(parents=True)
+    (tmp_path / "conf/sub/file").write_text("text")
+    (tmp_path / "software").symlink_to("software-1")
+    services.ensure_running("x", origins)
+    assert not services.ensure_running("x", origins)
+    change(tmp_path)
+    assert services.ensure_running("x", origins)
+    assert systemctl.calls[-1] == "service_restart x"
+    assert not services.ensure_running("x", origins)
+
+
+def test_texts_are_origins_and_do_not_run_together(systemctl: Systemd):
+    services.ensure_running("x", ["ab", "c"])
+    assert services.ensure_running("x", ["a", "bc"])
+
+
+def test_a_hook_that_died_before_the_restart_is_made_up_for(systemctl: Systemd, tmp_path: Path):
+    """And one of a service that a package, or somebody, started from what nobody knows."""
+    systemctl.running.add("x")
+    assert services.ensure_running("x")
+    services.ensure_unit("x", "[Unit]\n")
+    assert not services.ensure_unit("x", "[Unit]\n"), "the next hook writes nothing"
+    assert services.ensure_running("x")
+    assert systemctl.calls.count("service_restart x") == 2
+
+
+def test_a_restart_that_fails_is_tried_again(systemctl: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(_: str) -> None:
+        raise RuntimeError("the machine died")
+
+    services.ensure_running("x", ["a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(systemctl, "service_restart", fail, raising=False)
+        with pytest.raises(RuntimeError):
+            services.ensure_running("x", ["b"])
+    assert services.ensure_running("x", ["b"])
+
+
+def test_what_is_read_again_at_a_reload_costs_no_restart(systemctl: Systemd, tmp_path: Path):
+    nodes = tmp_path / "nodes"
+
+    def ensure(origin: str = "a") -> bool:
+        return services.ensure_running("x", [origin], rereads=[nodes])
+
+    assert ensure()
+    nodes.write_text("one")
+    assert ensure()
+    assert systemctl.calls[-1] == "service_reload x"
+    assert not ensure()
+    nodes.write_text("two")
+    assert ensure("b")
+    assert systemctl.calls[-1] == "service_restart x"
+    nodes.write_text("three")
+    systemctl.running.clear()
+    assert ensure("b")
+    assert systemctl.calls[-1] == "service_start x"
+    assert not ensure("b")
+
+
+def test_stamps_are_for_nobody_else_and_go_with_the_service(systemctl: Systemd, tmp_path: Path):
+    services.ensure_unit("x", "[Unit]\n")
+    services.ensure_running("x")
+    assert services.STARTED_FROM.stat().st_mode & 0o777 == 0o700
+    services.disable("x")
+    assert list(services.STARTED_FROM.iterdir()) == []
+
+
+def test_stop_and_disable(systemctl: Systemd, tmp_path: Path):
     services.stop("x")
     services.disable("x")
     assert systemctl.calls == []
     services.ensure_unit("x", "[Unit]\n")
-    services.ensure_running("x", restart=False)
+    services.ensure_running("x")
     services.disable("x")
     assert systemctl.calls[-3:] == ["service_stop x", "service_disable x", "daemon_reload"]
-    assert not (tmp_path / "x.service").exists()
+    assert not services.unit_file("x").exists()
     systemctl.running.add("of-a-package")
     services.disable("of-a-package")
     assert not services.is_running("of-a-package")

@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -31,6 +31,7 @@ class Processes:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.units: dict[str, str] = {}
+        self.started_from: dict[str, list[str]] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def ensure_unit(self, name: str, text: str) -> bool:
@@ -38,12 +39,14 @@ class Processes:
         self.units[name] = text
         return changed
 
-    def ensure_running(self, name: str, *, restart: bool) -> bool:
+    def ensure_running(self, name: str, origins: Iterable[services.Origin], *, restart: bool) -> bool:
+        text = self.units[name]
+        wanted = [text, *map(str, origins)]
         if self.is_running(name):
-            if not restart:
+            if not restart and self.started_from[name] == wanted:
                 return False
             self.stop(name)
-        text = self.units[name]
+        self.started_from[name] = wanted
         (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
         environment = dict(
             shlex.split(value)[0].split("=", 1) for value in re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
@@ -110,7 +113,6 @@ class Cluster:
             patch.setattr(services, name, getattr(self.processes, name))
         patch.setattr(hadoop_node, "CONF", directory / "conf")
         patch.setattr(hadoop_node, "DATA", directory / "data")
-        patch.setattr(hadoop_node, "STAMPS", directory / "stamps")
         (directory / "data" / ME).mkdir(parents=True)
         namenode, worker, resourcemanager = (
             load(f"hadoop-{name}", name) for name in ("namenode", "worker", "resourcemanager")

@@ -95,9 +95,9 @@ def running(tmp_path_factory, settings):
                 stderr=log,
                 start_new_session=True,
             )
-        patch.setattr(zeppelin.services, "ensure_running", lambda name, *, restart: False)
+        patch.setattr(zeppelin.services, "ensure_running", lambda *_, **__: False)
         try:
-            zeppelin.ensure_running(settings, restart=False, restart_interpreters=False)
+            zeppelin.ensure_running(settings, restart=False)
             yield
         finally:
             process.terminate()

@@ -21,7 +21,7 @@ class FakeMachine:
 
     archive: Path | None = None
     settings: spark.Settings | None = None
-    history_heap: int = 0
+    history_started_from: object = None
     history_starts: int = 0
     history_stopped: bool = False
     history_broken: bool = False
@@ -35,9 +35,8 @@ class FakeMachine:
 
     # spark
 
-    def install(self, archive: Path) -> bool:
-        changed, self.archive = archive != self.archive, archive
-        return changed
+    def install(self, archive: Path) -> None:
+        self.archive = archive
 
     def version(self) -> str:
         return "4.3.0"
@@ -45,9 +44,8 @@ class FakeMachine:
     def build(self) -> str:
         return "0123456789ab"
 
-    def configure(self, settings: spark.Settings) -> bool:
-        changed, self.settings = settings != self.settings, settings
-        return changed
+    def configure(self, settings: spark.Settings) -> None:
+        self.settings = settings
 
     def uninstall(self) -> None:
         self.uninstalled = True
@@ -55,9 +53,10 @@ class FakeMachine:
     # history
 
     def ensure_running(self, address: str, *, heap_mb: int, restart: bool) -> bool:
-        if self.history_stopped or (self.history_starts and not restart and heap_mb == self.history_heap):
+        wanted = (heap_mb, self.archive, self.settings)
+        if self.history_stopped or (not restart and wanted == self.history_started_from):
             return False
-        self.history_heap, self.history_starts = heap_mb, self.history_starts + 1
+        self.history_started_from, self.history_starts = wanted, self.history_starts + 1
         return True
 
     def answers(self, address: str) -> bool:

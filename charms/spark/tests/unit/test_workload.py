@@ -12,8 +12,10 @@ import memory
 import share
 import spark
 import submit
+from iot_charm import services
 from iot_charm.interfaces.dfs import NameNode
 from iot_charm.interfaces.mapred import ResourceManager
+from iot_charm.testing import Systemd
 
 NAMENODE = NameNode(
     host="192.0.2.1", port=8020, web_port=9870, datanodes=1, replication=2, block_size=1 << 27, users=[]
@@ -342,16 +344,14 @@ def test_the_machine_gets_software_configuration_and_a_shell(tmp_path, monkeypat
         monkeypatch.setattr(spark, name, tmp_path / "etc" / name.lower())
     monkeypatch.setattr(spark, "PI_JOB", tmp_path / "jobs" / "pi.py")
     monkeypatch.setattr(spark, "PROFILE", tmp_path / "spark.sh")
-    assert spark.install(tmp_path / "spark.tgz")
+    spark.install(tmp_path / "spark.tgz")
     assert called["user"][0] == me
     assert "saveAsTextFile" in (tmp_path / "jobs" / "pi.py").read_text()
     assert spark.version() == ""
     (spark.HOME / "jars").mkdir(parents=True)
     (spark.HOME / "jars" / "spark-core_2.13-4.3.0.jar").touch()
     assert spark.version() == "4.3.0"
-    assert spark.configure(settings("yarn-client"))
-    assert not spark.configure(settings("yarn-client"))
-    assert spark.configure(settings("local"))
+    spark.configure(settings("local"))
     assert "spark.master local[*]\n" in (spark.CONF / "spark-defaults.conf").read_text()
     assert "hdfs://192.0.2.1:8020" in (spark.HADOOP_CONF / "core-site.xml").read_text()
     assert 'export SPARK_LOCAL_IP="192.0.2.9"' in (tmp_path / "spark.sh").read_text()
@@ -368,30 +368,42 @@ def test_an_installation_is_told_by_its_digest(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def service(tmp_path, monkeypatch, me):
-    """What the service's unit says, and what was done with the service."""
-    done = []
+def systemd(tmp_path, monkeypatch, me):
+    """What runs the history server, and whose configuration it has."""
     monkeypatch.setattr(history, "STOPPED", tmp_path / "stopped")
     monkeypatch.setattr(spark, "environment", lambda address: {"SPARK_LOCAL_IP": address})
-    monkeypatch.setattr(history.services, "ensure_unit", lambda name, text: done.append(text) or len(done) == 1)
-    monkeypatch.setattr(history.services, "ensure_running", lambda name, *, restart: done.append(restart) or restart)
-    monkeypatch.setattr(history.services, "stop", lambda name: done.append("stop"))
-    monkeypatch.setattr(history.services, "disable", lambda name: done.append("disable"))
     monkeypatch.setattr(history, "ensure_file", lambda path, content: path.touch())
-    return done
+    for name in ("HOME", "CONF", "HADOOP_CONF"):
+        monkeypatch.setattr(spark, name, tmp_path / name.lower())
+    return Systemd.put_in_place(monkeypatch, tmp_path)
 
 
-def test_the_history_server_runs_unless_an_operator_stopped_it(service):
+def test_the_history_server_runs_unless_an_operator_stopped_it(systemd):
     assert history.ensure_running("192.0.2.9", heap_mb=300, restart=False)
-    assert "SPARK_DAEMON_MEMORY=300m" in service[0]
-    assert "spark-class org.apache.spark.deploy.history.HistoryServer" in service[0]
+    unit = services.unit_file(history.SERVICE).read_text()
+    assert "SPARK_DAEMON_MEMORY=300m" in unit
+    assert "spark-class org.apache.spark.deploy.history.HistoryServer" in unit
     history.stop()
     assert history.is_stopped()
     assert not history.ensure_running("192.0.2.9", heap_mb=300, restart=True)
     history.allow_start()
     assert history.ensure_running("192.0.2.9", heap_mb=300, restart=True)
     history.uninstall()
-    assert service[-2:] == [True, "disable"]
+    assert not systemd.running
+
+
+def test_the_history_server_follows_what_an_interrupted_hook_wrote(systemd):
+    def run():
+        return history.ensure_running("192.0.2.9", heap_mb=300, restart=False)
+
+    run()
+    assert not run()
+    spark.CONF.mkdir()
+    (spark.CONF / "spark-defaults.conf").write_text("spark.history.ui.port 18080\n")
+    assert run()
+    spark.HOME.symlink_to("spark-0123456789ab")
+    assert run()
+    assert not run()
 
 
 def test_waiting_for_the_history_server_ends_when_it_answers(web, monkeypatch):

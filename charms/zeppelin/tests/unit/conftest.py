@@ -21,6 +21,7 @@ class FakeServer:
     archives: tuple[Path, Path] | None = None
     settings: zeppelin.Settings | None = None
     starts: int = 0
+    started_from: object = None
     answering: bool = True
     web_page: bool = False
     spark: str = "4.3.0"
@@ -37,26 +38,22 @@ class FakeServer:
 
     # The machine
 
-    def install(self, zeppelin_archive: Path, spark_archive: Path) -> bool:
-        changed, self.archives = self.archives != (zeppelin_archive, spark_archive), (zeppelin_archive, spark_archive)
-        return changed
+    def install(self, zeppelin_archive: Path, spark_archive: Path) -> None:
+        self.archives = (zeppelin_archive, spark_archive)
 
     def forget_installation(self) -> None:
         self.archives, self.forgotten = None, self.forgotten + 1
 
-    def configure(self, settings: zeppelin.Settings) -> zeppelin.Changes:
-        old, self.settings = self.settings, settings
-        own = (settings.address, settings.server_heap_mb)
-        server = old is None or own != (old.address, old.server_heap_mb)
-        return zeppelin.Changes(server=server, interpreters=settings != old)
+    def configure(self, settings: zeppelin.Settings) -> None:
+        self.settings = settings
 
-    def ensure_running(self, settings: zeppelin.Settings, *, restart: bool, restart_interpreters: bool) -> None:
+    def ensure_running(self, settings: zeppelin.Settings, *, restart: bool) -> None:
         if not self.answering:
             raise ZeppelinError("the server did not answer in 120 s")
-        if restart_interpreters:
-            self.restarted.append("all")
-        if restart or not self.starts:
+        wanted = (self.archives, settings.address, settings.server_heap_mb)
+        if restart or wanted != self.started_from:
             self.starts += 1
+        self.started_from = wanted
 
     def connect(self, settings: zeppelin.Settings) -> "FakeServer":
         if not self.answering or not self.starts:

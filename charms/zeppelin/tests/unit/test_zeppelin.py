@@ -6,9 +6,11 @@ import pytest
 
 import server
 import zeppelin
+from iot_charm import services
 from iot_charm.interfaces.dfs import NameNode
 from iot_charm.interfaces.mapred import ResourceManager
 from iot_charm.interfaces.spark import SparkService
+from iot_charm.testing import Systemd
 
 NAMENODE = NameNode(
     host="192.0.2.1", port=8020, web_port=9870, datanodes=1, replication=2, block_size=1 << 27, users=[]
@@ -60,24 +62,11 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(zeppelin, "WEB", tmp_path / "data" / "web")
     monkeypatch.setattr(zeppelin, "PAGES", tmp_path / "data" / "web" / "notebooks")
     monkeypatch.setattr(zeppelin, "ensure_java", lambda: tmp_path / "java")
-    units = []
-
-    def ensure_unit(name, text):
-        changed = text not in units[-1:]
-        units.append(text)
-        return changed
-
-    monkeypatch.setattr(zeppelin.services, "ensure_unit", ensure_unit)
-    return units
+    return Systemd.put_in_place(monkeypatch, tmp_path)
 
 
-def test_what_changed_is_told_apart(machine):
-    assert zeppelin.configure(settings(namenode=None, resourcemanager=None, spark=None)) == zeppelin.Changes(True, True)
-    assert zeppelin.configure(settings()) == zeppelin.Changes(server=False, interpreters=True)
-    assert zeppelin.configure(settings()) == zeppelin.Changes(server=False, interpreters=False)
-    assert zeppelin.configure(settings(server_heap_mb=600)) == zeppelin.Changes(server=True, interpreters=False)
-    assert zeppelin.configure(settings(admin_password="x", server_heap_mb=600)).server
-    assert "hdfs://192.0.2.1:8020" in (zeppelin.HADOOP_CONF / "core-site.xml").read_text()
+def unit():
+    return services.unit_file(zeppelin.SERVICE).read_text()
 
 
 def test_the_password_is_for_the_server_alone(machine):
@@ -85,13 +74,13 @@ def test_the_password_is_for_the_server_alone(machine):
     shiro = zeppelin.CONF / "shiro.ini"
     assert "admin = p4ss, admin\n" in shiro.read_text()
     assert shiro.stat().st_mode & 0o777 == 0o640
-    assert "p4ss" not in machine[-1]
+    assert "p4ss" not in unit()
     assert zeppelin.PAGES.stat().st_mode & 0o777 == 0o750
 
 
 def test_interpreters_find_spark_hadoop_and_the_library(machine):
     zeppelin.configure(settings())
-    unit = machine[-1]
+    text = unit()
     for variable in (
         f"SPARK_HOME={zeppelin.SPARK_HOME}",
         f"HADOOP_CONF_DIR={zeppelin.HADOOP_CONF}",
@@ -102,7 +91,7 @@ def test_interpreters_find_spark_hadoop_and_the_library(machine):
         "ZEPPELIN_INTP_MEM=-Xmx256m",
         f"ZEPPELIN_WAR={zeppelin.WEB}",
     ):
-        assert f"Environment={variable}\n" in unit
+        assert f"Environment={variable}\n" in text
 
 
 def test_the_projects_own_distribution_keeps_its_web_page(machine):
@@ -111,7 +100,7 @@ def test_the_projects_own_distribution_keeps_its_web_page(machine):
     (zeppelin.HOME / "lib" / "zeppelin-web-0.12.0.war").touch()
     assert zeppelin.has_web_page()
     zeppelin.configure(settings())
-    assert "ZEPPELIN_WAR=" not in machine[-1]
+    assert "ZEPPELIN_WAR=" not in unit()
 
 
 @pytest.mark.parametrize("mode", ["yarn-client", "yarn-cluster"])
@@ -132,7 +121,7 @@ def test_installing_copies_the_library_out_of_the_charm(machine, monkeypatch, tm
     installed = []
     monkeypatch.setattr(zeppelin, "ensure_system_user", lambda name, *, home: True)
     monkeypatch.setattr(zeppelin.distribution, "ensure_installed", lambda archive, name: not installed.append(name))
-    assert zeppelin.install(tmp_path / "z", tmp_path / "s")
+    zeppelin.install(tmp_path / "z", tmp_path / "s")
     assert installed == ["zeppelin", "spark"]
     assert (zeppelin.LIBRARY / "iot_lake" / "readings.py").is_file()
     assert (zeppelin.LIBRARY / "iot_lake" / "notebooks" / "tutorial" / "welcome.md").is_file()
@@ -168,27 +157,57 @@ class Connection:
 
 
 @pytest.fixture
-def running(monkeypatch):
+def connection(machine, monkeypatch):
+    """What is said to the server."""
+    made = Connection(set_up=True)
     monkeypatch.setattr(zeppelin, "START_TIMEOUT_S", 1)
     monkeypatch.setattr(zeppelin.services, "wait_for_port", lambda *_args: True)
-    monkeypatch.setattr(zeppelin.services, "ensure_running", lambda name, *, restart: restart)
+    monkeypatch.setattr(zeppelin, "connect", lambda _settings: made)
     monkeypatch.setattr(server, "answers", lambda url: url == "http://192.0.2.9:9080")
+    return made
 
 
-@pytest.mark.parametrize(
-    ("set_up", "restart", "expected"), [(True, False, ["python"]), (True, True, []), (False, False, [])]
-)
-def test_interpreters_restart_once(running, monkeypatch, set_up, restart, expected):
-    connection = Connection(set_up=set_up)
-    monkeypatch.setattr(zeppelin, "connect", lambda _settings: connection)
-    zeppelin.ensure_running(settings(), restart=restart, restart_interpreters=True)
-    assert connection.restarted == expected
+def run(**changes):
+    wanted = settings(**changes)
+    zeppelin.configure(wanted)
+    zeppelin.ensure_running(wanted, restart=False)
+
+
+def test_the_server_starts_anew_for_its_own_configuration_and_interpreters_for_theirs(machine, connection):
+    def starts():
+        return sum(call.startswith(("service_start", "service_restart")) for call in machine.calls)
+
+    run(namenode=None, resourcemanager=None, spark=None)
+    assert (starts(), connection.restarted) == (1, [])
+    run()
+    assert (starts(), connection.restarted) == (1, ["python"])
+    assert "hdfs://192.0.2.1:8020" in (zeppelin.HADOOP_CONF / "core-site.xml").read_text()
+    run()
+    assert (starts(), connection.restarted) == (1, ["python"])
+    run(server_heap_mb=600)
+    run(server_heap_mb=600, admin_password="x")
+    zeppelin.SPARK_HOME.symlink_to("spark-0123456789ab")
+    run(server_heap_mb=600, admin_password="x")
+    assert (starts(), connection.restarted) == (4, ["python"])
     assert zeppelin.answers("192.0.2.9")
 
 
-def test_a_server_that_does_not_answer_is_an_error(running):
+def test_what_an_interrupted_hook_wrote_is_followed(machine, connection):
+    run()
+    zeppelin.configure(settings(admin_password="x"))
+    run(admin_password="x")
+    assert machine.calls[-1] == "service_restart zeppelin"
+
+
+def test_interpreters_are_set_up(machine, connection):
+    connection.set_up = False
+    run()
+    assert connection.restarted == []
+
+
+def test_a_server_that_does_not_answer_is_an_error(connection):
     with pytest.raises(server.ZeppelinError, match="did not answer in 1 s"):
-        zeppelin.ensure_running(settings(address="192.0.2.8"), restart=False, restart_interpreters=False)
+        run(address="192.0.2.8")
 
 
 def test_uninstalled_nothing_stays(machine, monkeypatch):

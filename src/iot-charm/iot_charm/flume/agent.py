@@ -3,6 +3,7 @@
 Everything carries the unit's name, so that two units of Flume, of one charm or of two, can share a machine.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +88,16 @@ class Agent:
         ]
         return any(made)
 
-    def unit_text(self, *, description: str, java_home: Path, heap_mb: int) -> str:
+    def unit_text(self, *, description: str, java_home: Path, heap_mb: int, java_options: Sequence[str] = ()) -> str:
         """Write the agent's systemd unit.
 
         Args:
             description: shown by ``systemctl status``.
             java_home: of the Java runtime.
             heap_mb: most memory for the JVM's heap, MiB.
+            java_options: further ones of the JVM, without blanks.
         """
+        java = [f"-Xms64m -Xmx{heap_mb}m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError", *java_options]
         return services.daemon_unit(
             description,
             [
@@ -110,7 +113,7 @@ class Agent:
             user=USER,
             environment={
                 "JAVA_HOME": str(java_home),
-                "FLUME_JAVA_OPTS": f"-Xms64m -Xmx{heap_mb}m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError",
+                "FLUME_JAVA_OPTS": " ".join(java),
                 "HADOOP_CONF_DIR": str(self.hadoop_conf),
                 "HADOOP_USER_NAME": USER,
             },

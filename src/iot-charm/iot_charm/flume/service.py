@@ -1,6 +1,5 @@
 """Installs a unit's agent and its companion, and has them run what their files say."""
 
-import hashlib
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +7,11 @@ from pathlib import Path
 
 from iot_charm import distribution, services
 from iot_charm.errors import IotCharmError
-from iot_charm.files import ensure_directory, ensure_file, remove
+from iot_charm.files import ensure_file, remove
 from iot_charm.flume.agent import OPT, USER, VAR, Agent
 from iot_charm.java import ensure_java
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import ensure_python_workload
-
-STAMPS = Path("/run/iot-charm")
-"""What the services that run were started from."""
 
 
 class AvroClientError(IotCharmError):
@@ -65,24 +61,26 @@ def version(agent: Agent) -> str:
     return jars[0].stem.removeprefix("flume-ng-node-") if jars else ""
 
 
-def ensure_agent(agent: Agent, *, description: str, heap_mb: int, files: Sequence[ConfFile]) -> bool:
-    """Have the agent running with these files, unless an operator stopped it.
+def ensure_agent(
+    agent: Agent, *, description: str, heap_mb: int, files: Sequence[ConfFile], java_options: Sequence[str] = ()
+) -> bool:
+    """Have the agent running with what is in its configuration folder, these files among it; a held one stays stopped.
 
-    It is restarted only if what it was started from differs, and a hook that died in between is made up for.
+    Args:
+        agent: which one.
+        description: shown by ``systemctl status``.
+        heap_mb: most memory for the JVM's heap, MiB.
+        files: to be written.
+        java_options: further ones of its JVM.
 
     Returns:
         Whether it was started or restarted.
     """
     for file in files:
         ensure_file(file.path, file.content, mode=file.mode, owner=USER, group=USER)
-    text = agent.unit_text(description=description, java_home=ensure_java(), heap_mb=heap_mb)
+    text = agent.unit_text(description=description, java_home=ensure_java(), heap_mb=heap_mb, java_options=java_options)
     services.ensure_unit(agent.service, text)
-    if is_held(agent):
-        return False
-    hadoop_files = sorted(path for path in agent.hadoop_conf.glob("*") if path.is_file())
-    parts = [text, str(agent.home.resolve())]
-    parts += [f"{path}:{path.read_text()}" for path in (*(file.path for file in files), *hadoop_files)]
-    return _ensure_running(agent.service, parts)
+    return not is_held(agent) and services.ensure_running(agent.service, _origins(agent))
 
 
 def ensure_companion(agent: Agent, companion: Companion, charm_dir: Path) -> bool:
@@ -103,19 +101,19 @@ def ensure_companion(agent: Agent, companion: Companion, charm_dir: Path) -> boo
         directives={"Restart": "always"},
     )
     services.ensure_unit(service, text)
-    return _ensure_running(service, [text, str(home.resolve())])
+    return services.ensure_running(service, [home])
 
 
 def start(agent: Agent) -> None:
     """Start the agent that an operator stopped."""
     remove(_hold(agent))
-    services.ensure_running(agent.service, restart=False)
+    services.ensure_running(agent.service, _origins(agent))
 
 
 def restart(agent: Agent) -> None:
     """Restart the agent; one that an operator stopped starts."""
     remove(_hold(agent))
-    services.ensure_running(agent.service, restart=True)
+    services.ensure_running(agent.service, _origins(agent), restart=True)
 
 
 def stop(agent: Agent) -> None:
@@ -144,7 +142,6 @@ def disable(agent: Agent, companion: Companion) -> None:
     """Stop both services for good; the channel's events stay on disk."""
     for service in (agent.service, companion.service(agent)):
         services.disable(service)
-        remove(STAMPS / service)
 
 
 def send_event(agent: Agent, *, host: str, port: int, headers: dict[str, str], body: str, timeout_s: float) -> None:
@@ -179,15 +176,8 @@ def send_event(agent: Agent, *, host: str, port: int, headers: dict[str, str], b
         raise AvroClientError(f"the Avro source at {host}:{port} did not take an event: {lines[-1] if lines else ''}")
 
 
-def _ensure_running(service: str, parts: Sequence[str]) -> bool:
-    fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    stamp = STAMPS / service
-    changed = not stamp.exists() or stamp.read_text() != fingerprint
-    started = services.ensure_running(service, restart=changed)
-    if changed:
-        ensure_directory(STAMPS)
-        ensure_file(stamp, fingerprint)
-    return started
+def _origins(agent: Agent) -> list[services.Origin]:
+    return [agent.home, agent.conf]
 
 
 def _hold(agent: Agent) -> Path:
