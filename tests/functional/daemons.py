@@ -237,6 +237,30 @@ log.console = true
             pika.ConnectionParameters("127.0.0.1", self.port, self.VHOST, credentials, socket_timeout=5)
         )
 
+    def offer_tls(self, certificate: str, key: str, ca: str) -> int:
+        """Have the node listen for TLS as well once it starts; returns the port.
+
+        Args:
+            certificate: PEM; kept as ``cert.pem`` in the node's directory, where a test can replace it.
+            key: PEM, likewise ``key.pem``.
+            ca: PEM, likewise ``ca.pem``.
+        """
+        files = {"cacertfile": ("ca.pem", ca), "certfile": ("cert.pem", certificate), "keyfile": ("key.pem", key)}
+        port = free_port()
+        lines = [
+            f"listeners.ssl.default = {port}",
+            "ssl_options.versions.1 = tlsv1.3",
+            "ssl_options.versions.2 = tlsv1.2",
+        ]
+        lines += ["ssl_options.verify = verify_none", "ssl_options.fail_if_no_peer_cert = false"]
+        for option, (name, text) in files.items():
+            path = self.directory / name
+            path.write_text(text)
+            lines.append(f"ssl_options.{option} = {path}")
+        with (self.directory / "rabbitmq.conf").open("a") as configuration:
+            configuration.write("\n".join([*lines, ""]))
+        return port
+
     def control(self, *arguments: str) -> None:
         """Run rabbitmqctl on this node."""
         program = RABBITMQ_SERVER.with_name("rabbitmqctl")

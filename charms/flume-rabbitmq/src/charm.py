@@ -44,12 +44,15 @@ class FlumeRabbitmqCharm(FlumeCharm[State]):
         if state.wants_amqp or state.wants_sink:
             self.disable()
             return
-        if state.broker is None or not state.targets:
+        broker = state.usable_broker
+        if broker is None or not state.targets:
             return
+        if not broker.ca and flume_rabbitmq.uses_tls(self.agent):
+            logger.warning("RabbitMQ offers TLS no more: nothing is encrypted from now on")
         if flume_rabbitmq.configure(
-            self.agent, state.broker, state.agent, heap_mb=state.config.heap, charm_dir=self.charm_dir
+            self.agent, broker, state.agent, heap_mb=state.config.heap, charm_dir=self.charm_dir
         ):
-            logger.info("started the agent: queue %s to %s", state.broker.queue, _names(state))
+            logger.info("started the agent: queue %s to %s", broker.queue, _names(state))
 
     @override
     def disable(self) -> None:
@@ -65,6 +68,8 @@ class FlumeRabbitmqCharm(FlumeCharm[State]):
             return
         if state.broker is None:
             yield ops.WaitingStatus("Waiting for RabbitMQ")
+        elif state.usable_broker is None:
+            yield ops.WaitingStatus("Waiting for RabbitMQ (amqp) to offer TLS, as broker_tls=required wants it")
         elif not state.targets:
             yield ops.WaitingStatus("Waiting for Flume Sink to listen")
         elif service.is_held(self.agent):
@@ -72,18 +77,19 @@ class FlumeRabbitmqCharm(FlumeCharm[State]):
         elif not service.is_running(self.agent):
             yield ops.BlockedStatus(f"Flume does not run: see journalctl -u {self.agent.service}")
         else:
-            yield ops.ActiveStatus(f"Ready ({state.broker.queue} to {_names(state)})")
+            secured = " over TLS" if state.broker.ca else ""
+            yield ops.ActiveStatus(f"Ready ({state.broker.queue}{secured} to {_names(state)})")
 
     @action
     def _on_smoke_test(self, event: ops.ActionEvent) -> None:
         state = self.load_state()
-        if state.broker is None or not state.targets:
+        if state.usable_broker is None or not state.targets:
             event.fail("the agent does not run yet: the broker or the Flume sink has not answered over its relation")
             return
-        depth = flume_rabbitmq.smoke_test(self.agent, state.broker, state.config.sources, state.targets)
+        depth = flume_rabbitmq.smoke_test(self.agent, state.usable_broker, state.config.sources, state.targets)
         event.set_results(
             {
-                "outcome": f"{state.config.sources} sources drain {state.broker.queue} to {_names(state)}",
+                "outcome": f"{state.config.sources} sources drain {state.usable_broker.queue} to {_names(state)}",
                 "queued-before": depth.before,
                 "queued-after": depth.after,
             }

@@ -1,5 +1,6 @@
 """The agent that drains RabbitMQ: its files, its services, and whether it works."""
 
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ import pika
 import pika.exceptions
 
 from iot_charm.errors import IotCharmError
-from iot_charm.files import ensure_directory
+from iot_charm.files import remove
 from iot_charm.flume import rabbitmq, service, watchdog
-from iot_charm.flume.agent import USER, Agent
+from iot_charm.flume.agent import Agent
 from iot_charm.flume.rabbitmq import Broker, RabbitmqAgent, Target
+from iot_charm.java import ensure_truststore
+
+TRUSTSTORE = "truststore.p12"
+"""File in the agent's configuration folder."""
 
 DRAIN_S = 15
 """How long a smoke test waits for a queue to shrink."""
@@ -48,21 +53,33 @@ def configure(agent: Agent, broker: Broker, wanted: RabbitmqAgent, *, heap_mb: i
 
     Raises:
         UnusableCredentialsError: RabbitMQ's JMS client can't carry them.
+        TruststoreError: RabbitMQ's authority can't be read.
     """
-    jndi = agent.conf / "jndi"
-    bindings = rabbitmq.bindings(broker)
-    ensure_directory(jndi, mode=0o750, owner=USER, group=USER)
+    beans = service.ConfFile(agent.conf / "jndi.xml", rabbitmq.beans(broker), mode=0o600)
+    truststore = agent.conf / TRUSTSTORE
+    if broker.ca:
+        ensure_truststore(truststore, broker.ca)
+    else:
+        remove(truststore)
     started = service.ensure_agent(
         agent,
         description=f"Flume agent of {agent.unit}: RabbitMQ to Avro",
         heap_mb=heap_mb,
         files=[
-            service.ConfFile(jndi / ".bindings", bindings, mode=0o600),
-            service.ConfFile(agent.properties_file, rabbitmq.properties(wanted, jndi=jndi, data=agent.data)),
+            beans,
+            service.ConfFile(
+                agent.properties_file, rabbitmq.properties(wanted, beans_file=beans.path, data=agent.data)
+            ),
         ],
+        java_options=rabbitmq.trust_options(truststore) if broker.ca else [],
     )
     service.ensure_companion(agent, _watchdog(agent, broker.addresses, wanted.sources), charm_dir)
     return started
+
+
+def uses_tls(agent: Agent) -> bool:
+    """Tell whether the agent was told to use TLS."""
+    return (agent.conf / TRUSTSTORE).exists()
 
 
 def disable(agent: Agent) -> None:
@@ -115,6 +132,7 @@ def _depth(broker: Broker) -> int:
         port,
         broker.vhost,
         pika.PlainCredentials(broker.username, broker.password),
+        ssl_options=pika.SSLOptions(ssl.create_default_context(cadata=broker.ca), host) if broker.ca else None,
         socket_timeout=10,
         blocked_connection_timeout=10,
     )

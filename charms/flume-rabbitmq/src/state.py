@@ -1,7 +1,7 @@
 """What the charm knows: its options and what the other ends of its relations published."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import ops
 from pydantic import Field, model_validator
@@ -23,6 +23,7 @@ class FlumeRabbitmqConfig(CharmConfig):
 
     event_dir: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     queue: str = Field(max_length=255)
+    broker_tls: Literal["if-offered", "required"]
     sources: int = Field(ge=1, le=32)
     batch_size: int = Field(ge=1, le=1000)
     channel_capacity: int = Field(ge=100, le=10_000_000)
@@ -76,6 +77,11 @@ class State:
         )
 
     @property
+    def usable_broker(self) -> Broker | None:
+        """The broker, unless TLS is required and it offers none: the agent then stays as it is."""
+        return None if self.broker and self.config.broker_tls == "required" and not self.broker.ca else self.broker
+
+    @property
     def agent(self) -> RabbitmqAgent:
         """What the agent is to do."""
         return RabbitmqAgent(
@@ -95,12 +101,14 @@ def _broker(charm: ops.CharmBase, answers: list[RabbitmqAnswer], queue: str) -> 
     password = first.password or _secret(charm, first.password_secret)
     if not password:
         return None
+    ca = first.ca
     return Broker(
-        addresses=tuple((answer.hostname, answer.port) for answer in answers),
+        addresses=tuple((answer.hostname, answer.ssl_port if ca else answer.port) for answer in answers),
         vhost=VHOST,
         username=charm.app.name,
         password=password,
         queue=queue or first.queue,
+        ca=ca,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -70,30 +71,55 @@ def test_render_prefixes_and_booleans():
     }
 
 
-def test_bindings_carry_the_password_quoted_for_a_uri():
-    found = parsed(rabbitmq.bindings(BROKER))
-    assert found["broker/RefAddr/0/Type"] == "uris"
-    assert found["broker/RefAddr/0/Content"] == ("amqp://flume-rabbitmq:p%40ss%2Fw%2Brd%25@10.0.0.2:5672/iot")
-    assert found["queue/RefAddr/2/Content"] == "iot.telemetry"
+def values(text: str, bean: str) -> dict[str, list[str]]:
+    """Return the properties of a bean: texts, and for references the names that they stand under."""
+    spring = "{http://www.springframework.org/schema/beans}"
+    (found,) = (each for each in ElementTree.fromstring(text).iter(f"{spring}bean") if each.get("id") == bean)
+    return {
+        made.get("name", ""): [
+            *filter(None, [made.get("value")]),
+            *(each.text or "" for each in made.iter(f"{spring}value")),
+            *(f"{each.get('key')}={each.get('value-ref')}" for each in made.iter(f"{spring}entry")),
+        ]
+        for made in found.iter(f"{spring}property")
+    }
 
 
-def test_bindings_name_every_broker_of_a_cluster():
-    cluster = replace(BROKER, addresses=(("10.0.0.2", 5672), ("10.0.0.5", 5673)))
-    content = parsed(rabbitmq.bindings(cluster))["broker/RefAddr/0/Content"]
-    assert content.count("amqp://") == 2
-    assert "@10.0.0.5:5673/iot" in content
+def test_beans_carry_the_password_quoted_for_a_uri():
+    text = rabbitmq.beans(BROKER)
+    assert values(text, "broker") == {
+        "uris": ["amqp://flume-rabbitmq:p%40ss%2Fw%2Brd%25@10.0.0.2:5672/iot"],
+        "terminationTimeout": ["15000"],
+    }
+    assert values(text, "queue")["amqpQueueName"] == ["iot.telemetry"]
+    assert values(text, "jndi") == {"entries": ["broker=broker", "queue=queue"]}
+
+
+def test_beans_for_tls_verify_authority_and_name_and_say_so_behind_the_uris():
+    found = values(rabbitmq.beans(replace(BROKER, ca="PEM")), "broker")
+    assert list(found) == ["uris", "terminationTimeout", "ssl", "useDefaultSslContext", "hostnameVerification"]
+    assert all(found[name] == ["true"] for name in ("ssl", "useDefaultSslContext", "hostnameVerification"))
+    assert "PEM" not in rabbitmq.beans(replace(BROKER, ca="PEM"))
+    assert rabbitmq.trust_options(Path("/etc/flume/u/t.p12"))[0] == "-Djavax.net.ssl.trustStore=/etc/flume/u/t.p12"
+
+
+def test_beans_name_every_broker_of_a_cluster_and_any_queue():
+    cluster = replace(BROKER, addresses=(("10.0.0.2", 5672), ("10.0.0.5", 5673)), queue='<"a" & b>')
+    uris = values(rabbitmq.beans(cluster), "broker")["uris"]
+    assert [uri.partition("@")[2] for uri in uris] == ["10.0.0.2:5672/iot", "10.0.0.5:5673/iot"]
+    assert values(rabbitmq.beans(cluster), "queue")["amqpQueueName"] == ['<"a" & b>']
 
 
 def test_a_colon_in_the_password_is_refused_with_a_remedy_and_without_the_password():
     with pytest.raises(rabbitmq.UnusableCredentialsError, match="give the user another") as raised:
-        rabbitmq.bindings(replace(BROKER, password="se:cret"))
+        rabbitmq.beans(replace(BROKER, password="se:cret"))
     assert "se:cret" not in str(raised.value)
 
 
 def test_each_source_has_a_name_of_its_own_and_overrides_the_event_directory():
-    found = parsed(rabbitmq.properties(DRAIN, jndi=Path("/etc/flume/u/jndi"), data=Path("/var/lib/flume/u")))
+    found = parsed(rabbitmq.properties(DRAIN, beans_file=Path("/etc/flume/u/jndi.xml"), data=Path("/var/lib/flume/u")))
     assert found["agent.sources"] == "rabbitmq0 rabbitmq1"
-    assert found["agent.sources.rabbitmq1.providerURL"] == "file:///etc/flume/u/jndi"
+    assert found["agent.sources.rabbitmq1.providerURL"] == "file:///etc/flume/u/jndi.xml"
     assert found["agent.sources.rabbitmq1.interceptors.directory.value"] == "flume-rabbitmq"
     assert found["agent.sources.rabbitmq1.interceptors.directory.preserveExisting"] == "false"
     assert found["agent.channels.disk.type"] == "file"
@@ -102,7 +128,9 @@ def test_each_source_has_a_name_of_its_own_and_overrides_the_event_directory():
 
 def test_several_targets_share_the_load():
     targets = (*DRAIN.targets, rabbitmq.Target("flume-hdfs/1", "10.0.0.6", 4141))
-    found = parsed(rabbitmq.properties(replace(DRAIN, targets=targets), jndi=Path("/etc/f"), data=Path("/var/lib/f")))
+    found = parsed(
+        rabbitmq.properties(replace(DRAIN, targets=targets), beans_file=Path("/etc/f"), data=Path("/var/lib/f"))
+    )
     assert found["agent.sinkgroups.targets.sinks"] == found["agent.sinks"] == "avro0 avro1"
     assert found["agent.sinks.avro1.hostname"] == "10.0.0.6"
 
@@ -140,7 +168,7 @@ def test_two_units_on_a_machine_share_nothing():
 
 
 def test_the_unit_runs_the_agent_as_flume_with_its_heap():
-    text = Agent("flume-hdfs/0").unit_text(description="d", java_home=Path("/jre"), heap_mb=700)
+    text = Agent("flume-hdfs/0").unit_text(description="d", java_home=Path("/jre"), heap_mb=700, java_options=["-Da=b"])
     assert "User=flume" in text
     assert "-Xmx700m" in text
     assert "/opt/flume-dist-flume-hdfs/bin/flume-ng agent" in text

@@ -17,6 +17,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from flume_chain import Broker, Hdfs, HdfsWriter, RabbitmqReader
 
+from iot_charm.flume.rabbitmq import Target
+
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -103,7 +105,8 @@ def make_reader(
     made: list[RabbitmqReader] = []
 
     def make(*writers: HdfsWriter, event_dir: str) -> RabbitmqReader:
-        reader = RabbitmqReader(tmp_path / "flume-rabbitmq-0", flume_home, broker, queue, writers, event_dir)
+        targets = [Target(writer.unit, "127.0.0.1", writer.port) for writer in writers]
+        reader = RabbitmqReader(tmp_path / "flume-rabbitmq-0", flume_home, broker.access(queue), targets, event_dir)
         made.append(reader)
         reader.start()
         return reader

@@ -18,6 +18,7 @@ from iot_charm.flume.hdfs import HdfsAgent, properties
 from iot_charm.flume.recovery import Recovery
 from iot_charm.flume.store import Store
 from iot_charm.hadoop import hdfs_client_properties, site_xml
+from iot_charm.java import ensure_truststore
 from iot_telemetry import batch
 from iot_telemetry.reading import Reading
 
@@ -27,6 +28,10 @@ VHOST = RabbitMq.VHOST
 
 class Broker(RabbitMq):
     """RabbitMQ."""
+
+    def access(self, queue: str) -> rabbitmq.Broker:
+        """Return what the charm is told of it."""
+        return rabbitmq.Broker((("127.0.0.1", self.port),), VHOST, RabbitMq.USER, RabbitMq.PASSWORD, queue)
 
 
 class Hdfs:
@@ -175,23 +180,24 @@ class RabbitmqReader(Agent):
     SOURCES = 2
 
     def __init__(
-        self, directory: Path, home: Path, broker: Broker, queue: str, writers: Sequence[HdfsWriter], event_dir: str
+        self, directory: Path, home: Path, access: rabbitmq.Broker, targets: Sequence[rabbitmq.Target], event_dir: str
     ):
-        self.broker = broker
-        jndi = directory / "jndi"
-        jndi.mkdir(parents=True)
-        access = rabbitmq.Broker((("127.0.0.1", broker.port),), VHOST, RabbitMq.USER, RabbitMq.PASSWORD, queue)
-        (jndi / ".bindings").write_text(rabbitmq.bindings(access))
+        directory.mkdir(parents=True)
+        beans, truststore = directory / "jndi.xml", directory / "truststore.p12"
+        beans.write_text(rabbitmq.beans(access))
+        if access.ca:
+            ensure_truststore(truststore, access.ca)
         wanted = rabbitmq.RabbitmqAgent(
             sources=self.SOURCES,
             batch_size=20,
             event_dir=event_dir,
             channel_capacity=10_000,
             channel_transaction_capacity=1000,
-            targets=tuple(rabbitmq.Target(writer.unit, "127.0.0.1", writer.port) for writer in writers),
+            targets=tuple(targets),
         )
-        super().__init__(directory, home, {})
-        self.properties_file.write_text(rabbitmq.properties(wanted, jndi=jndi, data=directory))
+        java = rabbitmq.trust_options(truststore) if access.ca else []
+        super().__init__(directory, home, {"FLUME_JAVA_OPTS": " ".join([HEAP, *java])})
+        self.properties_file.write_text(rabbitmq.properties(wanted, beans_file=beans, data=directory))
 
     def ready(self) -> bool:
         return "Component type: SOURCE, name: rabbitmq0 started" in self.log.read_text()

@@ -259,21 +259,10 @@ def test_a_common_name_that_is_not_the_node_s(make_rig: Callable[..., Rig]):
 @pytest.fixture
 def secured_broker(tmp_path: Path) -> Iterator[tuple[RabbitMq, int, Authority]]:
     """A RabbitMQ with a certificate, its port for TLS, and the authority."""
-    authority, port = Authority(), free_port()
+    authority = Authority()
     broker = RabbitMq(tmp_path / "rabbitmq")
     certificate, key = authority.issue("rabbitmq-0", sans_ip=["127.0.0.1"])
-    with (broker.directory / "rabbitmq.conf").open("a") as configuration:
-        configuration.write(
-            f"""listeners.ssl.default = {port}
-ssl_options.cacertfile = {write(broker.directory, "ca.pem", authority.ca)}
-ssl_options.certfile = {write(broker.directory, "cert.pem", certificate)}
-ssl_options.keyfile = {write(broker.directory, "key.pem", key)}
-ssl_options.versions.1 = tlsv1.3
-ssl_options.versions.2 = tlsv1.2
-ssl_options.verify = verify_none
-ssl_options.fail_if_no_peer_cert = false
-"""
-        )
+    port = broker.offer_tls(certificate, key, authority.ca)
     broker.start()
     yield broker, port, authority
     broker.close()

@@ -10,7 +10,7 @@ from ops import testing
 import charm
 import flume_rabbitmq
 from iot_charm.flume.agent import Agent
-from iot_charm.flume.rabbitmq import Broker, RabbitmqAgent, bindings
+from iot_charm.flume.rabbitmq import Broker, RabbitmqAgent, beans
 
 
 @dataclass
@@ -30,12 +30,15 @@ class FakeFlume:
         return "1.11.0"
 
     def configure(self, agent: Agent, broker: Broker, wanted: RabbitmqAgent, *, heap_mb: int, charm_dir: Path) -> bool:
-        bindings(broker)
+        beans(broker)
         changed = self.configured != (broker, wanted, heap_mb)
         self.configured = (broker, wanted, heap_mb)
         if changed and not self.held:
             self.running, self.starts = True, self.starts + 1
         return changed
+
+    def uses_tls(self, agent: Agent) -> bool:
+        return bool(self.configured and self.configured[0].ca)
 
     def disable(self, agent: Agent) -> None:
         self.running, self.configured = False, None

@@ -9,6 +9,7 @@ from ops import testing
 
 import charm
 from iot_charm.errors import DistributionError
+from iot_charm.interfaces.rabbitmq import RabbitmqAnswer
 
 Context = testing.Context[charm.FlumeRabbitmqCharm]
 
@@ -84,6 +85,40 @@ def test_a_public_broker_puts_the_password_into_the_databag(
     assert (flume.configured[0].addresses, flume.configured[0].password) == ((("10.0.0.9", 5672),), "plain")
 
 
+@pytest.fixture
+def secured(amqp: testing.Relation) -> testing.Relation:
+    offer = {"ssl_port": "5671", "ssl_ca": RabbitmqAnswer.encoded("PEM")}
+    return replace(amqp, remote_units_data={0: {**amqp.remote_units_data[0], **offer}})
+
+
+def test_tls_where_it_is_offered(
+    context: Context, state: testing.State, secured: testing.Relation, sink: testing.Relation, flume: Any
+):
+    out = context.run(context.on.relation_changed(secured), replace(state, relations={secured, sink}))
+    assert (flume.configured[0].addresses, flume.configured[0].ca) == ((("10.0.0.2", 5671),), "PEM\n")
+    assert out.unit_status == ops.ActiveStatus("Ready (iot.telemetry over TLS to flume-hdfs/0)")
+    context.run(context.on.update_status(), state)
+    assert flume.configured[0].ca == ""
+    assert any("TLS no more" in log.message for log in context.juju_log)
+
+
+def test_tls_required(
+    context: Context, state: testing.State, secured: testing.Relation, sink: testing.Relation, flume: Any
+):
+    required = replace(state, config={"broker_tls": "required"})
+    out = context.run(context.on.config_changed(), required)
+    assert out.unit_status == ops.WaitingStatus(
+        "Waiting for RabbitMQ (amqp) to offer TLS, as broker_tls=required wants it"
+    )
+    assert not flume.running
+    with pytest.raises(testing.ActionFailed, match="does not run yet"):
+        context.run(context.on.action("smoke-test"), required)
+    context.run(context.on.relation_changed(secured), replace(required, relations={secured, sink}))
+    assert flume.running
+    context.run(context.on.update_status(), required)
+    assert flume.configured[0].ca == "PEM\n", "what runs over TLS goes on"
+
+
 def test_a_secret_that_is_not_granted_yet(context: Context, state: testing.State, flume: Any):
     out = context.run(context.on.update_status(), replace(state, secrets=set()))
     assert out.unit_status == ops.WaitingStatus("Waiting for RabbitMQ")
@@ -108,6 +143,7 @@ def test_a_password_that_jms_cannot_carry(
         ({"batch_size": 50, "channel_transaction_capacity": 20}, "channel_transaction_capacity"),
         ({"channel_capacity": 500}, "channel_capacity"),
         ({"heap": 1}, "heap=1"),
+        ({"broker_tls": "off"}, "broker_tls='off'"),
     ],
 )
 def test_a_bad_option_blocks_and_the_agent_runs_on(

@@ -1,5 +1,6 @@
 """What the workload module asks of the agent and of the broker."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import flume_rabbitmq
 from flume_rabbitmq import Depth, NotWorkingError, smoke_test
 from iot_charm.flume.agent import Agent
 from iot_charm.flume.rabbitmq import Broker, RabbitmqAgent, Target, UnusableCredentialsError
+from iot_charm.testing import Authority
 
 AGENT = Agent("flume-rabbitmq/0")
 BROKER = Broker((("10.0.0.2", 5672),), "iot", "flume-rabbitmq", "s3cret", "iot.telemetry")
@@ -18,7 +20,7 @@ WANTED = RabbitmqAgent(2, 20, "flume-rabbitmq", 10000, 1000, TARGETS)
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What was asked of the machine, by name of the function; ``depths`` and ``connected`` are what is found there."""
     asked: dict[str, Any] = {"depths": [0], "connected": {"10.0.0.2": 2, "10.0.0.4": 1}}
 
@@ -38,7 +40,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "is_running": True,
     }.items():
         monkeypatch.setattr(flume_rabbitmq.service, name, note(name, answer))
-    monkeypatch.setattr(flume_rabbitmq, "ensure_directory", note("ensure_directory", True))
+    monkeypatch.setattr("iot_charm.flume.agent.ETC", tmp_path)
+    (tmp_path / AGENT.name).mkdir()
+    monkeypatch.setattr(flume_rabbitmq, "ensure_truststore", lambda path, ca: bool(path.write_text(ca)))
     monkeypatch.setattr(flume_rabbitmq.watchdog, "main_pid", lambda _: 7)
     monkeypatch.setattr(
         flume_rabbitmq.watchdog, "connections", lambda _, ends: sum(asked["connected"].get(host, 0) for host, _ in ends)
@@ -56,6 +60,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         def __init__(self, parameters: pika.ConnectionParameters):
             assert parameters.credentials.password == "s3cret"
+            asked["parameters"] = parameters
             if asked.get("refuses"):
                 raise asked["refuses"]
 
@@ -71,11 +76,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return asked
 
 
-def test_configure_keeps_the_password_to_one_file_of_flumes_own(machine: dict[str, Any]):
+def test_configure_keeps_the_password_to_one_file_of_flumes_own(machine: dict[str, Any], tmp_path: Path):
     assert flume_rabbitmq.configure(AGENT, BROKER, WANTED, heap_mb=512, charm_dir=Path("/charm"))
-    bindings, properties = machine["ensure_agent"][1]["files"]
-    assert (bindings.path, bindings.mode) == (Path("/etc/flume/flume-rabbitmq-0/jndi/.bindings"), 0o600)
-    assert "s3cret" in bindings.content
+    beans, properties = machine["ensure_agent"][1]["files"]
+    assert (beans.path, beans.mode) == (tmp_path / "flume-rabbitmq-0/jndi.xml", 0o600)
+    assert "s3cret" in beans.content
+    assert machine["ensure_agent"][1]["java_options"] == []
     assert "s3cret" not in properties.content
     companion = machine["ensure_companion"][0][1]
     assert "--connections 2 --broker 10.0.0.2:5672" in " ".join(companion.command)
@@ -86,7 +92,29 @@ def test_unusable_credentials_change_nothing(machine: dict[str, Any]):
     broker = Broker(BROKER.addresses, "iot", "flume-rabbitmq", "a:b", "q")
     with pytest.raises(UnusableCredentialsError):
         flume_rabbitmq.configure(AGENT, broker, WANTED, heap_mb=512, charm_dir=Path("/charm"))
-    assert "ensure_directory" not in machine
+    assert "ensure_agent" not in machine
+
+
+def test_tls_has_a_truststore_while_the_broker_offers_it(machine: dict[str, Any], tmp_path: Path):
+    truststore = tmp_path / "flume-rabbitmq-0/truststore.p12"
+
+    def configure(ca: str) -> list[str]:
+        broker = replace(BROKER, addresses=(("10.0.0.2", 5671),), ca=ca)
+        flume_rabbitmq.configure(AGENT, broker, WANTED, heap_mb=512, charm_dir=Path("/charm"))
+        return machine["ensure_agent"][1]["java_options"]
+
+    assert configure("PEM")[0] == f"-Djavax.net.ssl.trustStore={truststore}"
+    assert truststore.read_text() == "PEM"
+    assert flume_rabbitmq.uses_tls(AGENT)
+    assert "--broker 10.0.0.2:5671" in " ".join(machine["ensure_companion"][0][1].command)
+    assert configure("") == []
+    assert not flume_rabbitmq.uses_tls(AGENT)
+
+
+def test_the_queue_is_asked_over_tls_as_well(machine: dict[str, Any]):
+    smoke_test(AGENT, replace(BROKER, ca=Authority().ca), 2, TARGETS)
+    options = machine["parameters"].ssl_options
+    assert (options.server_hostname, options.context.check_hostname) == ("10.0.0.2", True)
 
 
 def test_the_rest_is_passed_on(machine: dict[str, Any]):

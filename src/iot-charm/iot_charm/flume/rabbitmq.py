@@ -1,20 +1,21 @@
 """The agent that drains a queue of RabbitMQ into the Avro sources of other agents.
 
-Flume has no source for RabbitMQ: its JMS source is given RabbitMQ's own JMS client, found through JNDI in a
-``.bindings`` file. A batch is taken in a JMS transaction that ends once the channel has it on disk, so whatever dies,
-a message is either still in the queue or already in the channel.
+Flume has no source for RabbitMQ: its JMS source is given RabbitMQ's own JMS client, found through JNDI in a file of
+bean definitions. A batch is taken in a JMS transaction that ends once the channel has it on disk, so whatever dies, a
+message is either still in the queue or already in the channel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 from iot_charm.errors import IotCharmError
-from iot_charm.flume.properties import Properties, escape, file_channel, render
+from iot_charm.flume.properties import Properties, file_channel, render
 
 CONNECTION_FACTORY, QUEUE = "broker", "queue"
-"""Names in the JNDI folder."""
+"""Names in JNDI."""
 
 
 class UnusableCredentialsError(IotCharmError):
@@ -31,6 +32,8 @@ class Broker:
     username: str
     password: str
     queue: str
+    ca: str = ""
+    """The authority that the brokers' certificates are verified against, PEM; empty for no TLS."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,11 @@ class RabbitmqAgent:
     targets: tuple[Target, ...]
 
 
-def bindings(broker: Broker) -> str:
-    """Write the ``.bindings`` file. It holds the password.
+def beans(broker: Broker) -> str:
+    """Write the file that JNDI finds broker and queue in: Spring's bean definitions. It holds the password.
+
+    With TLS the broker must show a certificate for the host that it is reached by, of an authority that the JVM trusts
+    (:func:`trust_options`).
 
     Raises:
         UnusableCredentialsError: the user's name or password has a colon.
@@ -71,21 +77,30 @@ def bindings(broker: Broker) -> str:
         )
     credentials = f"{quote(broker.username, safe='')}:{quote(broker.password, safe='')}"
     uris = [f"amqp://{credentials}@{host}:{port}/{quote(broker.vhost, safe='')}" for host, port in broker.addresses]
-    factory = {"uris": ",".join(uris), "terminationTimeout": "15000"}
-    queue = {"destinationName": broker.queue, "amqp": "true", "amqpQueueName": broker.queue}
-    entries = [
-        *_reference(CONNECTION_FACTORY, "javax.jms.ConnectionFactory", factory),
-        *_reference(QUEUE, "javax.jms.Queue", queue),
-    ]
-    return "\n".join(entries) + "\n"
+    # Set in this order: a URI sets `ssl` as well.
+    tls = {"ssl": "true", "useDefaultSslContext": "true", "hostnameVerification": "true"} if broker.ca else {}
+    queue = {"destinationName": broker.queue, "queue": "true", "amqp": "true", "amqpQueueName": broker.queue}
+    root = ElementTree.Element("beans", xmlns="http://www.springframework.org/schema/beans")
+    factory = {"uris": uris, "terminationTimeout": "15000", **tls}
+    _bean(root, CONNECTION_FACTORY, "com.rabbitmq.jms.admin.RMQConnectionFactory", factory)
+    _bean(root, QUEUE, "com.rabbitmq.jms.admin.RMQDestination", {**queue, "declared": "true"})
+    names = {name: name for name in (CONNECTION_FACTORY, QUEUE)}
+    _bean(root, "jndi", "org.apache.xbean.spring.jndi.DefaultContext", {"entries": names})
+    ElementTree.indent(root)
+    return f"{ElementTree.tostring(root, encoding='unicode', xml_declaration=True)}\n"
 
 
-def properties(agent: RabbitmqAgent, *, jndi: Path, data: Path) -> str:
+def trust_options(truststore: Path) -> list[str]:
+    """Return the JVM's options that have it trust the authorities in a file (PKCS #12, no password), and no other."""
+    return [f"-Djavax.net.ssl.trustStore={truststore}", "-Djavax.net.ssl.trustStoreType=PKCS12"]
+
+
+def properties(agent: RabbitmqAgent, *, beans_file: Path, data: Path) -> str:
     """Write the agent's configuration.
 
     Args:
         agent: what it is to do.
-        jndi: the folder with the ``.bindings`` file.
+        beans_file: what :func:`beans` wrote.
         data: the folder for its channel.
     """
     sources = [f"rabbitmq{number}" for number in range(agent.sources)]
@@ -102,19 +117,19 @@ def properties(agent: RabbitmqAgent, *, jndi: Path, data: Path) -> str:
                 keep_alive_s=30,
             ),
         ),
-        *((f"sources.{name}", _source(agent, jndi)) for name in sources),
+        *((f"sources.{name}", _source(agent, beans_file)) for name in sources),
         *((f"sinks.{name}", _sink(agent, target)) for name, target in zip(sinks, agent.targets, strict=True)),
         *_group(sinks),
     ]
     return render(sections)
 
 
-def _source(agent: RabbitmqAgent, jndi: Path) -> Properties:
+def _source(agent: RabbitmqAgent, beans_file: Path) -> Properties:
     return {
         "type": "jms",
         "channels": "disk",
-        "initialContextFactory": "com.sun.jndi.fscontext.RefFSContextFactory",
-        "providerURL": jndi.as_uri(),
+        "initialContextFactory": "org.apache.xbean.spring.jndi.SpringInitialContextFactory",
+        "providerURL": beans_file.as_uri(),
         "connectionFactory": CONNECTION_FACTORY,
         "destinationName": QUEUE,
         "destinationType": "QUEUE",
@@ -163,10 +178,20 @@ def _group(sinks: Sequence[str]) -> list[tuple[str, Properties]]:
     ]
 
 
-def _reference(name: str, class_name: str, addresses: dict[str, str]) -> list[str]:
-    """Write a JNDI reference as the file system context's service provider stores it."""
-    lines = [f"{name}/ClassName={class_name}", f"{name}/FactoryName=com.rabbitmq.jms.admin.RMQObjectFactory"]
-    for number, (kind, content) in enumerate(addresses.items()):
-        address = f"{name}/RefAddr/{number}"
-        lines += [f"{address}/Type={kind}", f"{address}/Encoding=String", f"{address}/Content={escape(content)}"]
-    return lines
+def _bean(
+    root: ElementTree.Element, name: str, class_name: str, properties: Mapping[str, str | list[str] | dict[str, str]]
+) -> None:
+    """Add a bean; a property's value is a text, a list of texts, or references to other beans by name."""
+    bean = ElementTree.SubElement(root, "bean", {"id": name, "class": class_name})
+    for key, value in properties.items():
+        made = ElementTree.SubElement(bean, "property", {"name": key})
+        if isinstance(value, str):
+            made.set("value", value)
+        elif isinstance(value, list):
+            values = ElementTree.SubElement(made, "list")
+            for each in value:
+                ElementTree.SubElement(values, "value").text = each
+        else:
+            entries = ElementTree.SubElement(made, "map")
+            for entry, bean_name in value.items():
+                ElementTree.SubElement(entries, "entry", {"key": entry, "value-ref": bean_name})
