@@ -89,6 +89,26 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class AmqpNode:
+    """A node that may speak AMQP: where it comes in, and what it may do there."""
+
+    name: str
+    host: str
+    port: int
+    """Without encryption."""
+    tls_port: int
+    """0 where RabbitMQ has no certificate."""
+    ca: str
+    """The authority of RabbitMQ's certificate, PEM."""
+    username: str
+    password: str
+    vhost: str
+    exchange: str
+    routing_key: str
+    commands_queue: str
+
+
+@dataclass(frozen=True)
 class Ingested:
     """What `verify-ingestion` found in HDFS."""
 
@@ -127,6 +147,32 @@ def generate(*, count: int, rate: int = 0, seed: int = 1) -> Step[Sent]:
 def generate_steadily() -> Step[Sent]:
     """Send `READINGS` for ten seconds: time enough to make a fault."""
     return generate(count=READINGS, rate=10_000, seed=2)
+
+
+def add_amqp_node(name: str) -> Step[AmqpNode]:
+    """Let a node in by AMQP; RabbitMQ knows it once the gateway is active again."""
+
+    def read(results: Mapping[str, str]) -> AmqpNode:
+        return AmqpNode(
+            name=results["node"],
+            host=results["host"],
+            port=int(results["amqp-port"]),
+            tls_port=int(results.get("amqp-tls-port", 0)),
+            ca=results.get("amqp-ca", ""),
+            username=results["amqp-username"],
+            password=results["amqp-password"],
+            vhost=results["amqp-vhost"],
+            exchange=results["amqp-exchange"],
+            routing_key=results["amqp-routing-key"],
+            commands_queue=results["amqp-commands-queue"],
+        )
+
+    return Step("gateway/0", "add-node", {"name": name, "credentials": "amqp"}, read)
+
+
+def remove_node(name: str) -> Step[Mapping[str, str]]:
+    """Let a node in no more."""
+    return Step("gateway/0", "remove-node", {"name": name}, dict)
 
 
 def verify(sent: Sent, *, timeout_s: int = 180) -> Step[Ingested]:

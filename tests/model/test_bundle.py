@@ -1,10 +1,14 @@
 """From a sensor to a notebook: what was sent is in HDFS and is what the notebook counts."""
 
+import dataclasses
 import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
+import amqp_client
 import chain
 import jubilant
+import pika.exceptions
 import promises
 import pytest
 import through_jubilant
@@ -12,6 +16,7 @@ from chain import Run
 
 pytestmark = pytest.mark.timeout(1800)
 
+AMQP_READINGS = 1000
 STALE_SECONDS = 420
 """How long a status may be out of date: Juju's interval of update-status, and time for the hooks."""
 
@@ -55,6 +60,30 @@ def test_the_notebook_counts_all_that_was_sent(juju: jubilant.Juju, run: Run, se
     promises.counted(note, chain.READINGS)
     # Only root may read the page, so it is not fetched with scp, which enters as another user where there is ssh.
     promises.rendered(juju.exec(f"cat {note.html}", unit="zeppelin/0").stdout)
+
+
+@pytest.fixture
+def amqp_node(juju: jubilant.Juju, run: Run) -> Generator[chain.AmqpNode]:
+    """Lets a node in by AMQP, and out again."""
+    juju.config("gateway", {"amqp": True, "plain_topics": "- {topic: +/level, format: number}"})
+    juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=120)
+    yield run(chain.add_amqp_node("amqp-node"))
+    run(chain.remove_node("amqp-node"))
+    juju.config("gateway", reset=["amqp", "plain_topics"])
+    juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=120)
+
+
+def test_what_a_node_publishes_by_amqp_is_in_hdfs_and_it_can_publish_nothing_else(
+    juju: jubilant.Juju, run: Run, amqp_node: chain.AmqpNode
+):
+    juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=60)
+    amqp_client.publish_readings(amqp_node, AMQP_READINGS)
+    amqp_client.publish(amqp_node, b"21.5", words=".level")
+    another = dataclasses.replace(amqp_node, routing_key=amqp_node.routing_key.replace("amqp-node", "sensor-node-0"))
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        amqp_client.publish(another, b"21.5", words=".level")
+    run_of_it = chain.Sent(amqp_node.name, AMQP_READINGS + 1, 0)
+    promises.exactly_once(run(chain.verify(run_of_it)), AMQP_READINGS + 1)
 
 
 def kill_in_mid_run(juju: jubilant.Juju, run: Run, part: chain.Service) -> chain.Ingested:
