@@ -24,6 +24,7 @@ import prepare
 
 STATE = Path("/var/lib/tabletop-test")
 RUN = Path("/run/tabletop-test")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EndedError(Exception):
@@ -32,7 +33,7 @@ class EndedError(Exception):
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
     """Handle a signal once; what removes the machines isn't disturbed by another."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     raise EndedError(number)
 
@@ -60,8 +61,16 @@ def own_tabletop(tabletop: Path) -> Generator[Mapping[str, str]]:
 
 def run(command: list[str], environment: Mapping[str, str]) -> int:
     """Run a command to its end; if this process is told to end, so is the command."""
+    ended: list[int] = []
+    for number in ENDING:
+        # Raised before the command is known here, it would leave that running.
+        signal.signal(number, lambda number, _frame: ended.append(number))
     with subprocess.Popen(command, env=environment) as process:
         try:
+            for number in ENDING:
+                signal.signal(number, end)
+            if ended:
+                end(ended[0], None)
             return process.wait()
         except EndedError as error:
             process.send_signal(error.args[0])
@@ -77,7 +86,7 @@ def main(command: list[str]) -> int:
     if tabletop is None:
         print("ERROR no tabletop beside this Python; run `make test` or `tools/setup dev` first", file=sys.stderr)
         return 1
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, end)
     try:
         with own_tabletop(Path(tabletop)) as environment:
