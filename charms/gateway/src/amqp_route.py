@@ -12,13 +12,11 @@ from pathlib import Path
 from charmlibs import systemd
 
 from iot_charm import services
-from iot_charm.files import ensure_directory, ensure_file, remove
-from iot_charm.pending import is_pending, settle
+from iot_charm.files import ensure_file, remove
 
 logger = logging.getLogger(__name__)
 
 PLAIN, TLS = "iot-gateway-amqp", "iot-gateway-amqps"
-STAMPS = Path("/etc/iot-gateway")
 PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
 MAX_CONNECTIONS = 10_000
 _FILES = 6 * MAX_CONNECTIONS + 256
@@ -108,35 +106,26 @@ def ensure_routes(routes: Iterable[Route]) -> None:
 
 
 def _ensure(route: Route) -> None:
-    ensure_directory(STAMPS)
-    stamp, socket, service = _files(route.name)
-    written = ensure_file(socket, socket_unit(route)) | ensure_file(service, service_unit(route))
-    pending = written or is_pending(stamp, socket, service)
-    if pending:
-        systemd.daemon_reload()
+    socket, service = _units(route.name)
+    ensure_file(socket, socket_unit(route))
+    ensure_file(service, service_unit(route))
+    if not services.is_current(socket.name, [service]):
         # A socket can't be opened anew while its service has it; connections come again.
         services.stop(route.name)
-        systemd.service_enable(socket.name)
-    if pending or not is_open(route.name):
-        try:
-            systemd.service_restart(socket.name)
-        except systemd.SystemdError as error:
-            logger.warning("port %d can't be listened on: %s", route.port, error)
-            return
-        logger.info("port %d leads to RabbitMQ at %s:%d", route.port, route.broker, route.broker_port)
-    settle(stamp)
+    try:
+        if services.ensure_running(socket.name, [service]):
+            logger.info("port %d leads to RabbitMQ at %s:%d", route.port, route.broker, route.broker_port)
+    except systemd.SystemdError as error:
+        logger.warning("port %d can't be listened on: %s", route.port, error)
 
 
 def _remove(name: str) -> None:
-    stamp, socket, service = _files(name)
-    if not socket.exists():
-        return
-    systemd.service_stop(socket.name, service.name)
-    systemd.service_disable(socket.name)
-    for file in (socket, service, stamp):
-        remove(file)
-    systemd.daemon_reload()
-    logger.info("%s is closed", socket.name)
+    socket, service = _units(name)
+    if socket.exists():
+        systemd.service_stop(socket.name, service.name)
+        remove(service)
+        services.disable(socket.name)
+        logger.info("%s is closed", socket.name)
 
 
 def is_open(name: str) -> bool:
@@ -147,15 +136,14 @@ def is_open(name: str) -> bool:
 def stop() -> None:
     """Close the ports, and end the connections, until :func:`ensure_routes`."""
     for name in (PLAIN, TLS):
-        _, socket, service = _files(name)
+        socket, service = _units(name)
         if socket.exists():
             systemd.service_stop(socket.name, service.name)
 
 
-def _files(name: str) -> tuple[Path, Path, Path]:
-    """Return a route's stamp and its two units."""
-    service = services.unit_file(name)
-    return STAMPS / f".{name}.followed", service.with_suffix(".socket"), service
+def _units(name: str) -> tuple[Path, Path]:
+    """Return the files of a route's socket and service."""
+    return services.unit_file(f"{name}.socket"), services.unit_file(name)
 
 
 def _bracketed(address: str) -> str:

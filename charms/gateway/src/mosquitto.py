@@ -1,15 +1,9 @@
 """The site's MQTT broker: the distribution's mosquitto, behind the relay, which alone can reach it."""
 
-import logging
 from pathlib import Path
-
-from charmlibs import systemd
 
 from iot_charm import packages, services
 from iot_charm.files import ensure_file, remove
-from iot_charm.pending import is_pending, settle
-
-logger = logging.getLogger(__name__)
 
 SERVICE = "mosquitto"
 OWNER = "mosquitto"
@@ -19,7 +13,6 @@ DIRECTORY = Path("/etc/mosquitto")
 MAIN = DIRECTORY / "mosquitto.conf"
 CONFIGURATION = DIRECTORY / "conf.d/iot-gateway.conf"
 ACL = DIRECTORY / "iot-gateway.acl"
-STAMP = DIRECTORY / ".iot-gateway.followed"
 SOCKET = Path("/run/mosquitto/gateway.sock")
 _FORMER_PASSWORDS = DIRECTORY / "iot-gateway.passwords"
 
@@ -116,16 +109,11 @@ def ensure_broker(topic_prefix: str, commands_prefix: str) -> None:
     """
     packages.ensure_packages("mosquitto")
     remove(_FORMER_PASSWORDS)
-    changed = ensure_file(ACL, acl(topic_prefix, commands_prefix), mode=0o600, owner=OWNER, group=GROUP)
-    restart = ensure_file(CONFIGURATION, configuration())
-    restart |= services.ensure_unit(SERVICE, unit())
-    # The package starts a broker of its own: not to be taken for ours if the hook that installed it was broken off.
-    restart |= is_pending(STAMP, CONFIGURATION, services.unit_file(SERVICE))
-    changed |= is_pending(STAMP, ACL)
-    if not services.ensure_running(SERVICE, restart=restart) and changed:
-        logger.info("mosquitto reads its topics again")
-        systemd.service_reload(SERVICE)
-    settle(STAMP)
+    ensure_file(ACL, acl(topic_prefix, commands_prefix), mode=0o600, owner=OWNER, group=GROUP)
+    ensure_file(CONFIGURATION, configuration())
+    services.ensure_unit(SERVICE, unit())
+    # The package starts a broker of its own, which has no stamp: it is never taken for ours.
+    services.ensure_running(SERVICE, [CONFIGURATION], rereads=[ACL])
 
 
 def running() -> bool:

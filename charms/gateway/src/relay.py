@@ -12,7 +12,6 @@ import relay_settings
 import tls_files
 from iot_charm import services
 from iot_charm.files import ensure_directory, ensure_file
-from iot_charm.pending import is_pending, settle
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import PYTHON, ensure_python_workload
 from iot_gateway import control
@@ -26,7 +25,6 @@ logger = logging.getLogger(__name__)
 SERVICE = "iot-gateway"
 USER = "iot-gateway"
 CONFIGURATION = relay_settings.DIRECTORY / "config.toml"
-STAMP = relay_settings.DIRECTORY / ".followed"
 CONTROL = Path("/run/iot-gateway/status-control.sock")
 CODE = Path("/opt/iot-gateway")
 RELATED_PROTOCOLS = frozenset({"mqtt"})
@@ -100,12 +98,12 @@ def install(charm_dir: Path) -> None:
 
 def ensure_nodes(roster: Roster) -> None:
     """Have these nodes, and no others, be let in; connections of those that stay as they are go on."""
-    if _write_nodes(roster) and services.is_running(SERVICE):
-        logger.info("the relay reads its nodes again")
-        systemd.service_reload(SERVICE)
+    _write_nodes(roster)
+    if services.is_running(SERVICE):
+        _ensure_running()
 
 
-def _write_nodes(roster: Roster) -> bool:
+def _write_nodes(roster: Roster) -> None:
     ensure_directory(relay_settings.DIRECTORY)
     try:
         known = nodes_file.read(relay_settings.NODES) if relay_settings.NODES.exists() else {}
@@ -116,9 +114,7 @@ def _write_nodes(roster: Roster) -> bool:
         Node(name, _credential(password, known.get(name)), name not in roster.suspended, RELATED_PROTOCOLS)
         for name, password in roster.passwords.items()
     ]
-    return ensure_file(
-        relay_settings.NODES, nodes_file.text([*nodes, *roster.added]), mode=0o600, owner=USER, group=USER
-    )
+    ensure_file(relay_settings.NODES, nodes_file.text([*nodes, *roster.added]), mode=0o600, owner=USER, group=USER)
 
 
 def _credential(password: str, known: Node | None) -> str:
@@ -151,24 +147,24 @@ def ensure_relay(settings: relay_settings.Settings, amqp_password: str, roster: 
     Raises:
         systemd.SystemdError: the relay does not start.
     """
-    changed = _write_nodes(roster)
-    changed |= tls_files.ensure(_tls_files(settings), user=USER)
-    changed |= ensure_file(
+    _write_nodes(roster)
+    tls_files.ensure(_tls_files(settings), user=USER)
+    ensure_file(
         relay_settings.SECRETS,
         relay_settings.secrets_text(settings, amqp_password),
         mode=0o600,
         owner=USER,
         group=USER,
     )
-    changed |= ensure_file(CONFIGURATION, relay_settings.configuration(settings))
-    changed |= is_pending(STAMP, CONFIGURATION, relay_settings.SECRETS, relay_settings.NODES, tls_files.DIRECTORY)
-    restart = services.ensure_unit(SERVICE, unit()) or is_pending(STAMP, services.unit_file(SERVICE))
-    started = services.ensure_running(SERVICE, restart=restart)
-    if changed and not started:
-        logger.info("the relay reads its configuration again")
-        systemd.service_reload(SERVICE)
-    settle(STAMP)
-    return started or changed
+    ensure_file(CONFIGURATION, relay_settings.configuration(settings))
+    services.ensure_unit(SERVICE, unit())
+    return _ensure_running()
+
+
+def _ensure_running() -> bool:
+    return services.ensure_running(
+        SERVICE, rereads=[CONFIGURATION, relay_settings.SECRETS, relay_settings.NODES, tls_files.DIRECTORY]
+    )
 
 
 def _tls_files(settings: relay_settings.Settings) -> dict[str, str]:

@@ -12,25 +12,19 @@ LISTENER_CA = "ca.pem"
 BROKER_CA = "broker-ca.pem"
 
 
-def ensure(files: dict[str, str], *, user: str) -> bool:
-    """Have these files, by name, and no others; an empty text is none.
-
-    Returns:
-        Whether anything changed.
-    """
+def ensure(files: dict[str, str], *, user: str) -> None:
+    """Have these files, by name, and no others; an empty text is none."""
     wanted = {name: text for name, text in files.items() if text}
     ensure_directory(DIRECTORY)
-    changed = False
     # The key first: a certificate without its key is of no use.
     for name in sorted(wanted, key=lambda name: name != KEY):
         if name == KEY:
-            changed |= ensure_file(DIRECTORY / name, wanted[name], mode=0o600, owner=user, group=user)
+            ensure_file(DIRECTORY / name, wanted[name], mode=0o600, owner=user, group=user)
         else:
-            changed |= ensure_file(DIRECTORY / name, wanted[name])
+            ensure_file(DIRECTORY / name, wanted[name])
     for path in DIRECTORY.iterdir():
         if path.name not in wanted:
-            changed |= remove(path)
-    return changed
+            remove(path)
 
 
 def kept(name: str) -> str:

@@ -31,17 +31,19 @@ class Systemd:
     def service_disable(self, name: str) -> None:
         self.enabled.discard(name)
 
-    def service_restart(self, name: str) -> None:
+    def service_start(self, name: str) -> None:
+        self.service_restart(name)
+
+    def service_start(self, name: str) -> None:
         assert SERVICE not in self.active, "a socket whose service runs can't be opened anew"
-        self.calls.append(f"restart {name}")
-        self.active.discard(name)
+        self.calls.append(f"start {name}")
         if self.taken:
             raise amqp_route.systemd.SystemdError("Address already in use")
         self.active.add(name)
 
     def service_stop(self, *names: str) -> None:
         self.calls += [f"stop {name}" for name in names]
-        self.active -= {name if "." in name else f"{name}.service" for name in names}
+        self.active -= {*names}
 
     def daemon_reload(self) -> None:
         self.calls.append("reload")
@@ -50,11 +52,11 @@ class Systemd:
 @pytest.fixture
 def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
     fake = Systemd()
-    for name in ("service_running", "service_enable", "service_disable", "service_restart", "service_stop"):
-        monkeypatch.setattr(amqp_route.systemd, name, getattr(fake, name))
+    for verb in ("running", "enable", "disable", "start", "restart", "stop"):
+        monkeypatch.setattr(amqp_route.systemd, f"service_{verb}", getattr(fake, f"service_{verb}"))
     monkeypatch.setattr(amqp_route.systemd, "daemon_reload", fake.daemon_reload)
     monkeypatch.setattr(amqp_route.services, "UNIT_DIRECTORY", tmp_path)
-    monkeypatch.setattr(amqp_route, "STAMPS", tmp_path / "stamps")
+    monkeypatch.setattr(amqp_route.services, "STARTED_FROM", tmp_path / "stamps")
     return fake
 
 
@@ -84,13 +86,13 @@ def test_a_port_is_opened_once_and_again_when_it_changes(systemd: Systemd, tmp_p
     assert not amqp_route.is_open(TLS)
     assert systemd.enabled == {SOCKET}
     assert units(tmp_path) == {SOCKET, SERVICE}
-    assert systemd.calls.count(f"restart {SOCKET}") == 1
+    assert systemd.calls.count(f"start {SOCKET}") == 1
     systemd.active.add(SERVICE)  # somebody connected
     amqp_route.ensure_routes([ROUTE])
     assert SERVICE in systemd.active
     amqp_route.ensure_routes([dataclasses.replace(ROUTE, broker="10.0.0.3")])
     assert SERVICE not in systemd.active
-    assert systemd.calls.count(f"restart {SOCKET}") == 2
+    assert systemd.calls.count(f"start {SOCKET}") == 2
     assert "10.0.0.3:5673" in (tmp_path / SERVICE).read_text()
 
 

@@ -14,6 +14,8 @@ import zmq
 import mosquitto
 import relay
 import relay_settings
+from iot_charm.services import unit_file
+from iot_charm.testing import Systemd
 from iot_gateway import config as relay_config
 from iot_gateway.config import PlainConfig
 from iot_gateway.nodes import Node, Nodes
@@ -38,39 +40,22 @@ RELAY = relay_settings.Settings(
 )
 
 
-class Services:
-    """Takes the place of systemd."""
+class Services(Systemd):
+    """Keeps what was done with services, without what surrounds it."""
 
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.running: set[str] = set()
-        self.units: dict[str, str] = {}
+    @property
+    def done(self) -> list[str]:
+        """Starts, restarts and reloads, as ``start x``."""
+        words = ("service_start", "service_restart", "service_reload")
+        return [call.removeprefix("service_") for call in self.calls if call.startswith(words)]
 
-    def ensure_unit(self, name: str, text: str) -> bool:
-        changed = self.units.get(name) != text
-        self.units[name] = text
-        return changed
-
-    def ensure_running(self, name: str, *, restart: bool) -> bool:
-        if name in self.running and not restart:
-            return False
-        self.calls.append(f"{'restart' if name in self.running else 'start'} {name}")
-        self.running.add(name)
-        return True
-
-    def reload(self, name: str) -> bool:
-        self.calls.append(f"reload {name}")
-        return True
+    def unit(self, name: str) -> str:
+        return unit_file(name).read_text()
 
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
-    fake = Services()
-    for module in (mosquitto, relay):
-        monkeypatch.setattr(module.services, "ensure_running", fake.ensure_running)
-        monkeypatch.setattr(module.systemd, "service_reload", fake.reload)
-    monkeypatch.setattr(relay.services, "ensure_unit", fake.ensure_unit)
-    monkeypatch.setattr(relay.services, "is_running", lambda name: name in fake.running)
+    fake = Services.put_in_place(monkeypatch, tmp_path)
     monkeypatch.setattr(mosquitto.packages, "ensure_packages", lambda *_: False)
     monkeypatch.setattr(mosquitto, "OWNER", getpass.getuser())
     monkeypatch.setattr(mosquitto, "GROUP", grp.getgrgid(os.getgid()).gr_name)
@@ -81,8 +66,6 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
     monkeypatch.setattr(relay, "ensure_system_user", lambda *_, **__: False)
     monkeypatch.setattr(relay_settings, "DIRECTORY", tmp_path)
     monkeypatch.setattr(relay.tls_files, "DIRECTORY", tmp_path / "tls")
-    monkeypatch.setattr(relay, "STAMP", tmp_path / ".relay")
-    monkeypatch.setattr(mosquitto, "STAMP", tmp_path / ".mosquitto")
     monkeypatch.setattr(relay_settings, "SECRETS", tmp_path / "secrets.toml")
     monkeypatch.setattr(relay, "CONFIGURATION", tmp_path / "config.toml")
     return fake
@@ -93,16 +76,16 @@ def test_the_broker_starts_once_and_reads_again_only_what_changed(services: Serv
     mosquitto.ensure_broker("telemetry", "commands")
     mosquitto.ensure_broker("telemetry", "commands")
     mosquitto.ensure_broker("site/telemetry", "commands")
-    assert services.calls == ["start mosquitto", "reload mosquitto"]
+    assert services.done == ["start mosquitto", "reload mosquitto"]
     assert not mosquitto._FORMER_PASSWORDS.exists()
     assert stat.S_IMODE(mosquitto.ACL.stat().st_mode) == 0o600
-    unit = services.units["mosquitto"]
+    unit = services.unit("mosquitto")
     assert f"Group={mosquitto.GROUP}\n" in unit
     assert "RuntimeDirectoryMode=0750\n" in unit
     assert "UMask=0007\n" in unit
     mosquitto.CONFIGURATION.write_text("other")
     mosquitto.ensure_broker("site/telemetry", "commands")
-    assert services.calls[-1] == "restart mosquitto"
+    assert services.done[-1] == "restart mosquitto"
 
 
 def test_the_broker_listens_on_a_socket_alone():
@@ -132,13 +115,13 @@ def test_the_nodes_file_holds_hashes_of_those_nodes_and_no_others(services: Serv
     assert nodes.verify("node-2", b"secret-b")
     relay.ensure_nodes(relay.Roster({"node-1": "secret-a", "node-2": "secret-b"}))
     assert relay_settings.NODES.read_text() == text
-    assert services.calls == []
+    assert services.done == []
     services.running.add("iot-gateway")
     relay.ensure_nodes(relay.Roster({"node-1": "secret-c"}))
     nodes = Nodes.from_file(relay_settings.NODES)
     assert nodes.verify("node-1", b"secret-c")
     assert nodes.lookup("node-2") is None
-    assert services.calls == ["reload iot-gateway"]
+    assert services.done == ["reload iot-gateway"]
 
 
 def test_a_spoilt_nodes_file_is_written_anew(services: Services, caplog: pytest.LogCaptureFixture):
@@ -182,7 +165,7 @@ def test_the_relay_finds_what_tls_needs(services: Services, tmp_path: Path):
     assert [path.read_text() for path in files] == ["certificate", "key", "client-ca", "broker-ca"]
     renewed = dataclasses.replace(secured, tls=dataclasses.replace(tls, certificate="renewed"))
     assert relay.ensure_relay(renewed, "a", relay.Roster())
-    assert services.calls == ["start iot-gateway", "reload iot-gateway"]
+    assert services.done == ["start iot-gateway", "reload iot-gateway"]
     off = dataclasses.replace(renewed, tls=dataclasses.replace(tls, client_ca=""), amqp_ca="")
     assert relay.ensure_relay(off, "a", relay.Roster())
     assert "client_ca" not in relay.CONFIGURATION.read_text()
@@ -202,7 +185,7 @@ def test_the_relay_finds_what_coap_needs(services: Services):
     listener = relay_config.load(relay.CONFIGURATION).listener_options("coap")
     assert listener.allow_plain
     assert listener.lwm2m is None
-    assert services.calls == ["start iot-gateway", "reload iot-gateway"]
+    assert services.done == ["start iot-gateway", "reload iot-gateway"]
 
 
 def test_the_relay_finds_its_curve_key(services: Services):
@@ -249,16 +232,16 @@ def test_what_a_hook_that_was_broken_off_wrote_is_followed(services: Services, m
     monkeypatch.setattr(relay.services, "ensure_running", whole)
     mosquitto.ensure_broker("telemetry", "commands")
     mosquitto.ensure_broker("telemetry", "commands")
-    assert services.calls == ["restart mosquitto"]
+    assert services.done == ["restart mosquitto"]
     relay.ensure_relay(RELAY, "a", relay.Roster())
-    monkeypatch.setattr(relay.systemd, "service_reload", broken_off)
     changed = dataclasses.replace(RELAY, batch_size=5)
-    with pytest.raises(InterruptedError):
-        relay.ensure_relay(changed, "a", relay.Roster())
-    monkeypatch.setattr(relay.systemd, "service_reload", services.reload)
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "service_reload", broken_off)
+        with pytest.raises(InterruptedError):
+            relay.ensure_relay(changed, "a", relay.Roster())
     assert relay.ensure_relay(changed, "a", relay.Roster())
     assert not relay.ensure_relay(changed, "a", relay.Roster())
-    assert services.calls == ["restart mosquitto", "start iot-gateway", "reload iot-gateway"]
+    assert services.done == ["restart mosquitto", "start iot-gateway", "reload iot-gateway"]
 
 
 def test_who_is_disabled_and_who_was_added(services: Services):
@@ -284,9 +267,9 @@ def test_the_relay_reloads_for_settings_and_restarts_for_code(
     code.unlink()
     code.symlink_to(tmp_path / "new")
     assert relay.ensure_relay(RELAY, "a", relay.Roster({"node-1": "b"}))
-    assert services.calls == ["start iot-gateway", "reload iot-gateway", "restart iot-gateway"]
-    assert "NoNewPrivileges=yes" in services.units["iot-gateway"]
-    assert f"PYTHONPATH={tmp_path}/new\n" in services.units["iot-gateway"]
+    assert services.done == ["start iot-gateway", "reload iot-gateway", "restart iot-gateway"]
+    assert "NoNewPrivileges=yes" in services.unit("iot-gateway")
+    assert f"PYTHONPATH={tmp_path}/new\n" in services.unit("iot-gateway")
 
 
 def test_installing(services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
