@@ -36,6 +36,8 @@ _CONFIG = Path("/etc/rabbitmq")
 _DROP_IN = Path("/etc/systemd/system/rabbitmq-server.service.d/iot.conf")
 _EPMD_DROP_IN = Path("/etc/systemd/system/epmd.socket.d/iot.conf")
 _STAMP = _CONFIG / ".iot.followed"
+_MAX_MESSAGE_BYTES = 16 * 2**20
+"""As RabbitMQ 4 has it: twice the largest batch of a gateway. A node must not fill its gateway's memory by a few."""
 _START_TIMEOUT_S = 120.0
 
 # The node's name holds its data's directory and must never change, which a host's name might. One node needs no other
@@ -112,6 +114,7 @@ class Settings:
                 f"management.tcp.port = {MANAGEMENT_PORT}",
                 # Who speaks AMQP 1.0 without saying who it is, is nobody.
                 "amqp1_0.default_user = none",
+                f"max_message_size = {_MAX_MESSAGE_BYTES}",
                 f"vm_memory_high_watermark.absolute = {self.memory_watermark}",
                 f"disk_free_limit.absolute = {self.disk_free_limit}",
                 # The write-ahead log of quorum queues is kept in memory as well until it is rolled over.

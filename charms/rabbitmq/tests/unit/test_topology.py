@@ -113,6 +113,7 @@ def test_the_configuration_binds_the_clients_address_and_loopback():
     assert "management.tcp.ip = 10.1.2.3\n" in text
     assert "vm_memory_high_watermark.absolute = 2147483648\n" in text
     assert "disk_free_limit.absolute = 1000000000\n" in text
+    assert "max_message_size = 16777216\n" in text
 
 
 def test_addresses_of_version_6_and_loopback():

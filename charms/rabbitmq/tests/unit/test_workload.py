@@ -39,3 +39,9 @@ def test_what_a_hook_that_was_broken_off_wrote_is_followed(restarts: list[bool])
     rabbitmq.start(restart=rabbitmq.configure(SETTINGS))
     rabbitmq.start(restart=rabbitmq.configure(SETTINGS))
     assert restarts == [True, False]
+
+
+def test_amqp_1_0_is_spoken_but_not_with_strangers(restarts: list[bool], tmp_path: Path):
+    rabbitmq.configure(SETTINGS)
+    assert (tmp_path / "enabled_plugins").read_text() == "[rabbitmq_amqp1_0,rabbitmq_management].\n"
+    assert "amqp1_0.default_user = none\n" in (tmp_path / "rabbitmq.conf").read_text()
