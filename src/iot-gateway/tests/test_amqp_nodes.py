@@ -386,6 +386,7 @@ async def test_a_command_goes_when_the_node_s_queue_has_a_consumer(tmp_path: Pat
         assert (exchange, key) == ("iot.node-commands", "site-1.gw.kitchen")
         assert b'"id":"c-1"' in body
         assert (properties.message_id, properties.delivery_mode) == ("c-1", 2)
+        assert properties.reply_to == "site-1.gw.kitchen.command-state"
         assert 50_000 < int(properties.expiration) <= 60_000
         site.consumer.deliver("site-1.gw.kitchen.command-state", b'{"id":"c-1","state":"applied"}')
         await site.state("c-1", State.APPLIED)
