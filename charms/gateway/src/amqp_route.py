@@ -111,7 +111,7 @@ def _ensure(route: Route) -> None:
     ensure_file(service, service_unit(route))
     if not services.is_current(socket.name, [service]):
         # A socket can't be opened anew while its service has it; connections come again.
-        services.stop(route.name)
+        systemd.service_stop(socket.name, service.name)
     try:
         if services.ensure_running(socket.name, [service]):
             logger.info("port %d leads to RabbitMQ at %s:%d", route.port, route.broker, route.broker_port)

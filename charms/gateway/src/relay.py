@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charmlibs import systemd
-
 import relay_settings
 import tls_files
 from iot_charm import services

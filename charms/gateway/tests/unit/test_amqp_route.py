@@ -32,9 +32,6 @@ class Systemd:
         self.enabled.discard(name)
 
     def service_start(self, name: str) -> None:
-        self.service_restart(name)
-
-    def service_start(self, name: str) -> None:
         assert SERVICE not in self.active, "a socket whose service runs can't be opened anew"
         self.calls.append(f"start {name}")
         if self.taken:
@@ -52,7 +49,7 @@ class Systemd:
 @pytest.fixture
 def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
     fake = Systemd()
-    for verb in ("running", "enable", "disable", "start", "restart", "stop"):
+    for verb in ("running", "enable", "disable", "start", "stop"):
         monkeypatch.setattr(amqp_route.systemd, f"service_{verb}", getattr(fake, f"service_{verb}"))
     monkeypatch.setattr(amqp_route.systemd, "daemon_reload", fake.daemon_reload)
     monkeypatch.setattr(amqp_route.services, "UNIT_DIRECTORY", tmp_path)
