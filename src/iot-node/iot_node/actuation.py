@@ -195,9 +195,11 @@ def _read(payload: bytes) -> tuple[str, str, Value, float]:
     if not (isinstance(identifier, str) and 0 < len(identifier) <= _MAX_ID):
         raise ValueError("its id is no text of at most 256 characters")
     if not (isinstance(target, str) and len(target) <= _MAX_TEXT):
-        raise ValueError("its target is no text")
+        raise ValueError(f"its target is no text of at most {_MAX_TEXT} characters")
     if not (value is None or isinstance(value, bool | int | float | str)):
         raise ValueError("its value is neither a number nor a text nor a truth value")
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        raise ValueError(f"its value is longer than {_MAX_TEXT} characters")
     return identifier, target, value, float(expires)
 
 

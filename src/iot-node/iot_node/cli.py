@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from iot_node.agent import Agent, read_status
-from iot_node.config import NAME, Config, Credentials
+from iot_node.config import Config, Credentials, is_name
 from iot_node.errors import NodeError
 from iot_node.generator import Run, generate
+from iot_telemetry.names import NODE_NAME_WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,6 @@ def _number(low: float):
 
 
 def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: must match {NAME.pattern}")
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be {NODE_NAME_WORDS}")
     return text

@@ -10,7 +10,9 @@ from iot_node.actuators import Value
 from iot_node.errors import StoreError
 
 KEPT: Final = 1000
-"""Commands that have come to their end and are still known by their identifiers."""
+"""Commands that have come to their end and are still known by their identifiers; the gateway knows of that end."""
+UNTOLD_KEPT: Final = 10_000
+"""The same, where the gateway does not know of it yet: as many as it may have under way in all."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS command (
@@ -38,9 +40,10 @@ class Entry(NamedTuple):
 class CommandLog:
     """An SQLite file, for use by one thread. What is noted is on disk when the method returns."""
 
-    def __init__(self, path: Path, *, kept: int = KEPT):
+    def __init__(self, path: Path, *, kept: int = KEPT, untold_kept: int = UNTOLD_KEPT):
         self._path = path
         self._kept = kept
+        self._untold_kept = untold_kept
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + _SCHEMA)
@@ -66,16 +69,20 @@ class CommandLog:
         return bool(self._do("UPDATE command SET told = 0 WHERE id = ?", (identifier,)).rowcount)
 
     def add(self, identifier: str, target: str, value: Value, state: str, reason: str = "") -> Entry:
-        """Note a new command; of those at their end the oldest goes when there are too many."""
+        """Note a new command; of those at their end the oldest go when there are too many.
+
+        Those that are under way stay, one for each actuator.
+        """
         cursor = self._do(
             "INSERT INTO command (id, target, value, state, reason) VALUES (?, ?, ?, ?, ?)",
             (identifier, target, json.dumps(value), state, reason),
         )
+        number = cursor.lastrowid or 0
         self._do(
-            "DELETE FROM command WHERE number <= ? AND state != 'acknowledged' AND told = 1",
-            ((cursor.lastrowid or 0) - self._kept,),
+            "DELETE FROM command WHERE number <= ? AND state != 'acknowledged' AND (told = 1 OR number <= ?)",
+            (number - self._kept, number - self._untold_kept),
         )
-        return Entry(cursor.lastrowid or 0, identifier, target, value, state, reason)
+        return Entry(number, identifier, target, value, state, reason)
 
     def end(self, number: int, state: str, reason: str) -> None:
         """Note that a command has come to its end."""

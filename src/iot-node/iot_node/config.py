@@ -13,11 +13,15 @@ from typing import Any, Final
 from iot_node import actuators, profiles
 from iot_node.errors import ConfigError
 from iot_node.tls import Tls
+from iot_telemetry.names import NODE_NAME, NODE_NAME_WORDS
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a node, and a run that it speaks for, may be called."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 86_400.0
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a node, or a run that it speaks for, may be called so; the gateway has the same rule."""
+    return re.fullmatch(NODE_NAME, text) is not None
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,8 @@ class Config:
         top = _Table("", document)
         gateway = _Table("gateway.", top.get("gateway", dict, {}))
         node = top.get("node", str)
-        if not NAME.fullmatch(node):
-            raise ConfigError(f"node={node!r}: must match {NAME.pattern}")
+        if not is_name(node):
+            raise ConfigError(f"node={node!r}: must be {NODE_NAME_WORDS}")
         names = tuple(top.get("profiles", list, ["sensortag"]))
         if not names or len(set(names)) != len(names) or not set(names) <= set(profiles.NAMES):
             raise ConfigError(

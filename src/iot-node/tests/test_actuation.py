@@ -134,6 +134,7 @@ def test_what_is_refused(start: Callable[..., Node], command: tuple[Any, ...], r
         b'{"id": "", "target": "light", "expires": 1}',
         b'{"id": "a", "target": 1, "expires": 1}',
         b'{"id": "a", "target": "light", "value": [1], "expires": 1}',
+        b'{"id": "a", "target": "light", "value": "%s", "expires": 1e12}' % (b"x" * 4097),
         b'{"id": "a", "target": "light", "value": 1, "expires": null}',
         b'{"id": "a", "target": "light", "value": 1, "expires": 1%s}' % (b"0" * 400),
         b"[" * 100_000,
@@ -209,6 +210,16 @@ def test_the_log_is_bounded_and_forgets_nothing_that_is_under_way(start: Callabl
             node.actuation.told(report.number, report.state)
     ids = [row[0] for row in node.log._do("SELECT id FROM command ORDER BY number")]
     assert ids == ["moving", "untold", "c7", "c8", "c9"]
+
+
+def test_the_log_is_bounded_too_while_the_gateway_is_told_nothing(start: Callable[..., Node]):
+    node = start(kept=3, untold_kept=5)
+    node.take("moving", "shutter", 100)
+    for number in range(20):
+        node.take(f"c{number}", "toaster", 1)
+    ids = [row[0] for row in node.log._do("SELECT id FROM command ORDER BY number")]
+    assert ids == ["moving", *(f"c{number}" for number in range(15, 20))]
+    assert node.told() == [(each, "acknowledged" if each == "moving" else "refused") for each in ids]
 
 
 def test_a_disk_that_refuses_costs_no_command(start: Callable[..., Node], monkeypatch: pytest.MonkeyPatch):

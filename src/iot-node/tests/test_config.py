@@ -1,8 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from iot_node.config import Config, Credentials
+from iot_charm.interfaces.mqtt import NODE_NAME
+from iot_gateway.nodes import NAME
+from iot_node.config import Config, Credentials, is_name
 from iot_node.errors import ConfigError
 
 
@@ -22,7 +25,9 @@ def test_two_nodes_have_different_noise_and_one_the_same_after_a_restart(config_
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('node = "a/b"', "node='a/b': must match"),
+        ('node = "a/b"', "node='a/b': must be at most 64 letters"),
+        ('node = "a.b"', "a dot is not allowed"),
+        ('node = "a\\n"', "node='a\\n': must be"),
         ("node = 5", "node=5: must be of type str"),
         ("interval = 0.0", "interval=0.0: must be a number from 0.1 to 86400"),
         ('interval = "5"', "interval='5': must be a number"),
@@ -93,3 +98,12 @@ class TestCredentials:
     def test_that_are_missing_are_refused(self, tmp_path: Path):
         with pytest.raises(ConfigError, match="can't read the credentials"):
             Credentials.read(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "0", "node-1", "a_b", "A" * 64, "a.b", "", "-a", "_a", "a b", "A" * 65, "a\n", "é"]
+)
+def test_a_node_is_called_what_the_gateway_and_its_charm_let_in(name: str):
+    known = is_name(name)
+    assert (re.fullmatch(NAME, name) is not None) is known
+    assert (re.fullmatch(NODE_NAME, name) is not None) is known

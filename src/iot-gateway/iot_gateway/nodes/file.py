@@ -20,6 +20,7 @@ from iot_gateway.errors import ConfigError
 from iot_gateway.nodes import credentials
 from iot_gateway.nodes.node import NAME, Node
 from iot_gateway.shapes import Shape, ShapeError
+from iot_telemetry.names import NODE_NAME_WORDS
 
 _Protocol = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 _Key = Annotated[str, Meta(max_length=4096)]
@@ -73,7 +74,7 @@ def parse(content: bytes | str, where: str) -> dict[str, Node]:
 
 def _node(name: str, content: Any, where: str) -> Node:
     if not re.fullmatch(NAME, name):
-        raise ConfigError(f"{where}: nodes: a node can't be called {name!r}")
+        raise ConfigError(f"{where}: nodes: a node can't be called {name!r}: {NODE_NAME_WORDS}")
     try:
         entry = _Entry.read(content)
     except ShapeError as error:

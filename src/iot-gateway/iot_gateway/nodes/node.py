@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
-"""A node's name: one level of a topic, one word of a routing key, the first part of a SenML name."""
+from iot_telemetry.names import NODE_NAME
+
+NAME = rf"^{NODE_NAME}\Z"
+"""A node's name."""
 
 CERTIFICATE_NAME = "certificate-name"
 """Among a node's keys: the common name of its certificates, where that is not the node's name."""
