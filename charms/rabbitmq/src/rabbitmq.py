@@ -14,7 +14,6 @@ from charmlibs import systemd
 
 from iot_charm.files import ensure_directory, ensure_file, remove
 from iot_charm.packages import ensure_packages
-from iot_charm.pending import is_pending, settle
 from iot_charm.services import ensure_running, is_running
 from management import Management, ManagementError, UnauthorizedError
 
@@ -35,7 +34,6 @@ LOG_DIRECTORY = Path("/var/log/rabbitmq")
 _CONFIG = Path("/etc/rabbitmq")
 _DROP_IN = Path("/etc/systemd/system/rabbitmq-server.service.d/iot.conf")
 _EPMD_DROP_IN = Path("/etc/systemd/system/epmd.socket.d/iot.conf")
-_STAMP = _CONFIG / ".iot.followed"
 _MAX_MESSAGE_BYTES = 16 * 2**20
 """As RabbitMQ 4 has it: twice the largest batch of a gateway. A node must not fill its gateway's memory by a few."""
 _START_TIMEOUT_S = 120.0
@@ -152,41 +150,21 @@ def install() -> bool:
         subprocess.run(["systemctl", "unmask", SERVICE], check=True, capture_output=True)
 
 
-def configure(settings: Settings) -> bool:
-    """Write the configuration.
-
-    Returns:
-        Whether anything is written that a running broker does not follow yet: it must be restarted.
-    """
+def configure(settings: Settings) -> None:
+    """Write the configuration."""
     ensure_directory(_DROP_IN.parent)
-    drop_in = ensure_file(_DROP_IN, _SERVICE_DROP_IN)
-    if drop_in:
-        systemd.daemon_reload()
-    environment, plugins, main = (_CONFIG / name for name in ("rabbitmq-env.conf", "enabled_plugins", "rabbitmq.conf"))
-    changed = ensure_file(environment, _ENVIRONMENT)
-    changed |= ensure_file(plugins, f"[{','.join(PLUGINS)}].\n", owner="rabbitmq")
-    changed |= ensure_file(main, settings.render(), mode=0o640, group="rabbitmq")
-    return changed or drop_in or is_pending(_STAMP, _DROP_IN, environment, plugins, main)
+    ensure_file(_DROP_IN, _SERVICE_DROP_IN)
+    ensure_file(_CONFIG / "rabbitmq-env.conf", _ENVIRONMENT)
+    ensure_file(_CONFIG / "enabled_plugins", f"[{','.join(PLUGINS)}].\n", owner="rabbitmq")
+    ensure_file(_CONFIG / "rabbitmq.conf", settings.render(), mode=0o640, group="rabbitmq")
 
 
-def ensure_certificate(certificate: str, key: str, ca: str) -> bool:
-    """Have the broker show this certificate, PEM; connections that are open go on.
-
-    Returns:
-        Whether anything changed.
-
-    Raises:
-        RabbitmqError: a broker that runs does not take it.
-    """
+def ensure_certificate(certificate: str, key: str, ca: str) -> None:
+    """Write the certificate, PEM, that the broker is to show; :func:`start` has it do so."""
     ensure_directory(_TLS)
-    changed = ensure_file(_KEY, key, mode=0o640, group="rabbitmq")
-    changed |= ensure_file(_CERTIFICATE, certificate)
-    changed |= ensure_file(_CA, ca)
-    if changed and running() and f"listeners.ssl.default = {AMQPS_PORT}" in (_CONFIG / "rabbitmq.conf").read_text():
-        # Erlang keeps files that it has read for minutes.
-        _ctl("eval", "ssl:clear_pem_cache().")
-        logger.info("the broker shows its new certificate")
-    return changed
+    ensure_file(_KEY, key, mode=0o640, group="rabbitmq")
+    ensure_file(_CERTIFICATE, certificate)
+    ensure_file(_CA, ca)
 
 
 def kept_ca() -> str:
@@ -200,20 +178,28 @@ def remove_certificate() -> None:
 
 
 def start(*, restart: bool) -> bool:
-    """Have the broker running; restart it if its configuration changed.
+    """Have the broker running with its configuration, showing its certificate; over another one connections go on.
+
+    Args:
+        restart: start it anew in any case.
 
     Returns:
-        Whether it was started or restarted.
+        Whether it was started or restarted, or shows another certificate.
 
     Raises:
-        RabbitmqError: it does not start.
+        RabbitmqError: it does not start, or does not take the certificate.
     """
+    names = ("rabbitmq-env.conf", "enabled_plugins", "rabbitmq.conf")
+    origins = [_DROP_IN, *(_CONFIG / name for name in names)]
     try:
-        started = ensure_running(SERVICE, restart=restart)
+        return ensure_running(SERVICE, origins, rereads=[_TLS], reload=_forget_certificates, restart=restart)
     except systemd.SystemdError as error:
         raise RabbitmqError(f"RabbitMQ does not start, see {LOG_DIRECTORY}: {error}") from error
-    settle(_STAMP)
-    return started
+
+
+def _forget_certificates() -> None:
+    # Erlang keeps files that it has read for minutes.
+    _ctl("eval", "ssl:clear_pem_cache().")
 
 
 def stop() -> None:

@@ -53,7 +53,7 @@ class SensorNodeCharm(ReconcilingCharm[State]):
 
     @override
     def apply(self, state: State, *, restart: bool) -> None:
-        changed = node.install(self.charm_dir) or restart
+        node.install(self.charm_dir)
         self.publish(MQTT, MqttNode(node=state.node))
         if not state.related:
             node.stop(self._instance)
@@ -64,9 +64,9 @@ class SensorNodeCharm(ReconcilingCharm[State]):
         settings = _settings(self._instance, state, gateway)
         if settings.tls is None and node.uses_tls(self._instance):
             logger.warning("gateway %s offers TLS no more: nothing is encrypted from now on", gateway.name)
-        changed |= node.configure(settings)
+        node.configure(settings)
         started = time.time()
-        if node.start(settings, restart=changed):
+        if node.start(settings, restart=restart):
             # The status that follows is to say whether the gateway takes what the agent sends.
             try:
                 node.wait_for_acknowledgement(state.node, started, _CONNECT_TIMEOUT_S)

@@ -13,7 +13,6 @@ from typing import Final
 from iot_charm import services
 from iot_charm.errors import IotCharmError
 from iot_charm.files import ensure_directory, ensure_file, remove
-from iot_charm.pending import is_pending, settle
 from iot_charm.users import ensure_system_user
 from iot_charm.workload import ensure_python_workload
 from iot_node.agent import Status, read_status
@@ -121,31 +120,26 @@ def service_name(instance: str) -> str:
     return f"iot-node-{instance}"
 
 
-def install(charm_dir: Path) -> bool:
-    """Install the program and its user.
-
-    Returns:
-        Whether anything changed, so that a running agent must be restarted to follow.
-    """
+def install(charm_dir: Path) -> None:
+    """Install the program and its user."""
     ensure_system_user(USER, home=_STATE)
     ensure_directory(_CONFIG)
-    return ensure_python_workload("iot-node", charm_dir)
+    ensure_python_workload("iot-node", charm_dir)
 
 
-def configure(settings: Settings) -> bool:
-    """Write the agent's configuration, credentials and service.
-
-    Returns:
-        Whether anything changed that a running agent does not follow yet: it must be restarted.
-    """
+def configure(settings: Settings) -> None:
+    """Write the agent's configuration, credentials and service."""
     ensure_directory(_CONFIG / settings.instance)
     ensure_directory(settings.state_directory, mode=0o750, owner=USER, group=USER)
     credentials = json.dumps({"username": settings.username, "password": settings.password})
-    changed = ensure_file(_credentials_file(settings.instance), credentials, mode=0o600, owner=USER, group=USER)
-    changed |= ensure_file(_config_file(settings.instance), settings.render())
+    ensure_file(_credentials_file(settings.instance), credentials, mode=0o600, owner=USER, group=USER)
+    ensure_file(_config_file(settings.instance), settings.render())
     for name, text in _tls_texts(settings.tls).items():
         path = _tls_file(settings.instance, name)
-        changed |= ensure_file(path, text, mode=0o600, owner=USER, group=USER) if text else remove(path)
+        if text:
+            ensure_file(path, text, mode=0o600, owner=USER, group=USER)
+        else:
+            remove(path)
     unit = services.daemon_unit(
         f"Node {settings.node}",
         ["/usr/bin/python3", "-m", "iot_node", "run", "--config", str(_config_file(settings.instance))],
@@ -153,10 +147,7 @@ def configure(settings: Settings) -> bool:
         environment={"PYTHONPATH": str(_PROGRAM)},
         directives=_HARDENING,
     )
-    changed |= services.ensure_unit(service_name(settings.instance), unit)
-    directory = _CONFIG / settings.instance
-    files = (directory, *directory.iterdir(), services.unit_file(service_name(settings.instance)))
-    return is_pending(_stamp(settings.instance), *files) or changed
+    services.ensure_unit(service_name(settings.instance), unit)
 
 
 def uses_tls(instance: str) -> bool:
@@ -165,14 +156,17 @@ def uses_tls(instance: str) -> bool:
 
 
 def start(settings: Settings, *, restart: bool) -> bool:
-    """Have the agent running; restart it if its program or configuration changed.
+    """Have the agent running with its program and configuration.
+
+    Args:
+        settings: what it was configured by.
+        restart: start it anew in any case.
 
     Returns:
         Whether it was started or restarted.
     """
-    started = services.ensure_running(service_name(settings.instance), restart=restart)
-    settle(_stamp(settings.instance))
-    return started
+    origins = [_PROGRAM, _CONFIG / settings.instance]
+    return services.ensure_running(service_name(settings.instance), origins, restart=restart)
 
 
 def running(instance: str) -> bool:
@@ -189,7 +183,6 @@ def uninstall(instance: str) -> None:
     """Remove the agent's service, configuration and credentials; its state stays."""
     services.disable(service_name(instance))
     remove(_CONFIG / instance)
-    remove(_stamp(instance))
 
 
 def status(node: str) -> Status:
@@ -263,11 +256,6 @@ def generate(
         raise NodeError(last.removeprefix("iot-node: ") or f"the generator ended with {process.returncode}")
     found = json.loads(summary)
     return Sent(found["node"], found["acknowledged"], found["seconds"], found["rate"])
-
-
-def _stamp(instance: str) -> Path:
-    # Not in the instance's own directory, whose time of change is looked at.
-    return _CONFIG / f".{instance}.followed"
 
 
 def _config_file(instance: str) -> Path:

@@ -81,16 +81,9 @@ def daemon_unit(
     return "\n".join(lines) + "\n"
 
 
-def ensure_unit(name: str, text: str) -> bool:
-    """Write the unit file of service ``name`` and have systemd read it, if it is new.
-
-    Returns:
-        Whether the file changed; the service then needs a restart to follow.
-    """
-    if not ensure_file(unit_file(name), text):
-        return False
-    systemd.daemon_reload()
-    return True
+def ensure_unit(name: str, text: str) -> None:
+    """Write the unit file of service ``name``; :func:`ensure_running` has systemd read it and the service follow."""
+    ensure_file(unit_file(name), text)
 
 
 def ensure_running(
@@ -118,23 +111,29 @@ def ensure_running(
     Raises:
         systemd.SystemdError: it did not start, or not reload.
     """
-    stamp = STARTED_FROM / name
-    wanted = json.dumps({"origins": _digest([unit_file(name), *origins]), "rereads": _digest(rereads)})
-    followed = stamp.read_text() if stamp.exists() else ""
+    wanted = {"origins": _origins_digest(name, origins), "rereads": _digest(rereads)}
+    followed = _stamp(name)
     running = systemd.service_running(name)
     if running and followed == wanted and not restart:
         return False
-    if running and followed and not restart and json.loads(followed)["origins"] == json.loads(wanted)["origins"]:
+    if running and followed.get("origins") == wanted["origins"] and not restart:
         logger.info("%s reads its configuration again", name)
         (reload or functools.partial(systemd.service_reload, name))()
     else:
+        # Here and not with the unit file: that may be an earlier hook's.
+        systemd.daemon_reload()
         systemd.service_enable(name)
         progress.announce(f"{'Restarting' if running else 'Starting'} {name}")
         (systemd.service_restart if running else systemd.service_start)(name)
     # Digests of files with passwords, too, are nobody's business.
-    ensure_directory(stamp.parent, mode=0o700)
-    ensure_file(stamp, wanted, mode=0o600)
+    ensure_directory(STARTED_FROM, mode=0o700)
+    ensure_file(STARTED_FROM / name, json.dumps(wanted), mode=0o600)
     return True
+
+
+def is_current(name: str, origins: Iterable[Origin] = ()) -> bool:
+    """Tell whether service ``name`` was last started from what is there now (:func:`ensure_running`)."""
+    return _stamp(name).get("origins") == _origins_digest(name, origins)
 
 
 def stop(name: str) -> None:
@@ -195,8 +194,17 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, *, interval_s: f
 
 
 def unit_file(name: str) -> Path:
-    """Return where the unit file of service ``name`` is, if it is one of ours."""
-    return UNIT_DIRECTORY / f"{name.removesuffix('.service')}.service"
+    """Return where the unit file of service (or socket) ``name`` is, if it is one of ours."""
+    return UNIT_DIRECTORY / (name if name.endswith((".service", ".socket")) else f"{name}.service")
+
+
+def _stamp(name: str) -> dict[str, str]:
+    path = STARTED_FROM / name
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _origins_digest(name: str, origins: Iterable[Origin]) -> str:
+    return _digest([unit_file(name), *origins])
 
 
 def _digest(origins: Iterable[Origin]) -> str:

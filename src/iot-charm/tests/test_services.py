@@ -45,11 +45,14 @@ def test_systemd_understands_the_unit(tmp_path: Path):
     assert (verify.returncode, verify.stderr) == (0, "")
 
 
-def test_a_unit_is_written_once(systemctl: Systemd, tmp_path: Path):
-    assert services.ensure_unit("x", "[Unit]\n")
+def test_systemd_reads_a_unit_before_it_starts_it(systemctl: Systemd):
+    services.ensure_unit("x", "[Unit]\n")
     assert services.unit_file("x").read_text() == "[Unit]\n"
-    assert not services.ensure_unit("x", "[Unit]\n")
-    assert systemctl.calls == ["daemon_reload"]
+    services.ensure_running("x")
+    services.ensure_unit("x", "[Unit]\n")
+    services.ensure_running("x")
+    assert systemctl.calls == ["daemon_reload", "service_enable x", "service_start x"]
+    assert services.unit_file("x.socket").name == "x.socket"
 
 
 def test_running_starts_restarts_or_leaves_alone(systemctl: Systemd):
@@ -57,14 +60,15 @@ def test_running_starts_restarts_or_leaves_alone(systemctl: Systemd):
     assert services.is_running("x")
     assert not services.ensure_running("x")
     assert services.ensure_running("x", restart=True)
-    assert systemctl.calls == ["service_enable x", "service_start x", "service_enable x", "service_restart x"]
+    start = ["daemon_reload", "service_enable x", "service_start x"]
+    assert systemctl.calls == [*start, "daemon_reload", "service_enable x", "service_restart x"]
 
 
 def test_a_stopped_one_is_started_not_restarted(systemctl: Systemd):
     assert services.ensure_running("x", restart=True)
     systemctl.running.clear()
     assert services.ensure_running("x")
-    assert systemctl.calls == ["service_enable x", "service_start x"] * 2
+    assert systemctl.calls == ["daemon_reload", "service_enable x", "service_start x"] * 2
 
 
 def change_unit(_: Path) -> None:
@@ -121,8 +125,11 @@ def test_a_hook_that_died_before_the_restart_is_made_up_for(systemctl: Systemd, 
     systemctl.running.add("x")
     assert services.ensure_running("x")
     services.ensure_unit("x", "[Unit]\n")
-    assert not services.ensure_unit("x", "[Unit]\n"), "the next hook writes nothing"
+    assert not services.is_current("x")
+    # Here the hook ended, and the next one begins.
+    services.ensure_unit("x", "[Unit]\n")
     assert services.ensure_running("x")
+    assert services.is_current("x")
     assert systemctl.calls.count("service_restart x") == 2
 
 

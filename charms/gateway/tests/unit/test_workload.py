@@ -71,7 +71,7 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Services:
     return fake
 
 
-def test_the_broker_starts_once_and_reads_again_only_what_changed(services: Services):
+def test_the_broker_starts_once_and_reads_again_only_what_changed(services: Services, monkeypatch: pytest.MonkeyPatch):
     mosquitto._FORMER_PASSWORDS.touch()
     mosquitto.ensure_broker("telemetry", "commands")
     mosquitto.ensure_broker("telemetry", "commands")
@@ -83,7 +83,7 @@ def test_the_broker_starts_once_and_reads_again_only_what_changed(services: Serv
     assert f"Group={mosquitto.GROUP}\n" in unit
     assert "RuntimeDirectoryMode=0750\n" in unit
     assert "UMask=0007\n" in unit
-    mosquitto.CONFIGURATION.write_text("other")
+    monkeypatch.setattr(mosquitto, "configuration", lambda: "other")
     mosquitto.ensure_broker("site/telemetry", "commands")
     assert services.done[-1] == "restart mosquitto"
 
@@ -116,12 +116,12 @@ def test_the_nodes_file_holds_hashes_of_those_nodes_and_no_others(services: Serv
     relay.ensure_nodes(relay.Roster({"node-1": "secret-a", "node-2": "secret-b"}))
     assert relay_settings.NODES.read_text() == text
     assert services.done == []
-    services.running.add("iot-gateway")
+    relay.ensure_relay(RELAY, "a", relay.Roster({"node-1": "secret-a"}))
     relay.ensure_nodes(relay.Roster({"node-1": "secret-c"}))
     nodes = Nodes.from_file(relay_settings.NODES)
     assert nodes.verify("node-1", b"secret-c")
     assert nodes.lookup("node-2") is None
-    assert services.done == ["reload iot-gateway"]
+    assert services.done == ["start iot-gateway", "reload iot-gateway"]
 
 
 def test_a_spoilt_nodes_file_is_written_anew(services: Services, caplog: pytest.LogCaptureFixture):

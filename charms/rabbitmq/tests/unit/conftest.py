@@ -23,6 +23,7 @@ class FakeBroker:
     is_running: bool = False
     settings: rabbitmq.Settings | None = None
     starts: int = 0
+    started_from: rabbitmq.Settings | None = None
     admin_password: str | None = None
     vhosts: dict[str, Limits] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
@@ -51,13 +52,11 @@ class FakeBroker:
         changed, self.installed = not self.installed, True
         return changed
 
-    def configure(self, settings: rabbitmq.Settings) -> bool:
-        changed, self.settings = settings != self.settings, settings
-        return changed
+    def configure(self, settings: rabbitmq.Settings) -> None:
+        self.settings = settings
 
-    def ensure_certificate(self, certificate: str, key: str, ca: str) -> bool:
-        changed, self.certificate = (certificate, key, ca) != self.certificate, (certificate, key, ca)
-        return changed
+    def ensure_certificate(self, certificate: str, key: str, ca: str) -> None:
+        self.certificate = (certificate, key, ca)
 
     def kept_ca(self) -> str:
         return self.certificate[2] if self.certificate else ""
@@ -66,8 +65,9 @@ class FakeBroker:
         self.certificate = None
 
     def start(self, *, restart: bool) -> bool:
-        if self.is_running and not restart:
+        if self.is_running and not restart and self.settings == self.started_from:
             return False
+        self.started_from = self.settings
         self.is_running, self.starts = True, self.starts + 1
         return True
 

@@ -21,6 +21,7 @@ class FakeMachine:
     settings: node.Settings | None = None
     is_running: bool = False
     starts: int = 0
+    started_from: object = None
     uninstalled: bool = False
     told: Status | None = None
     """What a started agent tells."""
@@ -32,20 +33,20 @@ class FakeMachine:
     def service_name(self, instance: str) -> str:
         return node.service_name(instance)
 
-    def install(self, charm_dir: Path) -> bool:
-        changed, self.installed = self.installed != self.version, self.version
-        return changed
+    def install(self, charm_dir: Path) -> None:
+        self.installed = self.version
 
-    def configure(self, settings: node.Settings) -> bool:
-        changed, self.settings = self.settings != settings, settings
-        return changed
+    def configure(self, settings: node.Settings) -> None:
+        self.settings = settings
 
     def uses_tls(self, instance: str) -> bool:
         return self.settings is not None and self.settings.tls is not None
 
     def start(self, settings: node.Settings, *, restart: bool) -> bool:
-        if self.is_running and not restart:
+        wanted = (self.installed, self.settings)
+        if self.is_running and not restart and wanted == self.started_from:
             return False
+        self.started_from = wanted
         self.is_running, self.starts = True, self.starts + 1
         return True
 
