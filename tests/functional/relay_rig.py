@@ -248,7 +248,9 @@ exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.na
             quiet = last == seen["received"]
             last = seen["received"]
             connected = seen["listeners"]["mqtt"]["connected"] and seen["uplink"]["connected"]
-            empty = not seen["waiting_bytes"] and not any(lane["entries"] for lane in seen["outbox"].values())
+            empty = not (seen["waiting_bytes"] or seen["commands"]["untold"]) and not any(
+                lane["entries"] for lane in seen["outbox"].values()
+            )
             if not (quiet and connected and empty):
                 return False
             time.sleep(0.3)  # what mosquitto has, it delivers at once

@@ -70,6 +70,12 @@ def text(status: Mapping[str, Any], latencies: Mapping[str, Histogram]) -> str:
     commands = made.family(f"{_PREFIX}commands", "gauge", "Commands on the desk by state.")
     for state, count in status["commands"]["by_state"].items():
         commands.add(count, state=state)
+    made.single(
+        f"{_PREFIX}commands_untold",
+        "gauge",
+        "Changes of commands' states that are not among the readings yet.",
+        status["commands"]["untold"],
+    )
     made.single(f"{_PREFIX}nodes", "gauge", "Nodes that may speak to the gateway.", status["nodes"]["known"])
     made.single(
         f"{_PREFIX}admissions_refused_total",

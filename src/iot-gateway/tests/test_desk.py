@@ -194,9 +194,11 @@ async def test_the_chain_is_told_again_what_it_had_not_stored(tmp_path: Path):
         await until(lambda: len(chain.lines) == 1)
         await asyncio.sleep(0.1)
         assert len(chain.lines) == 1
+        assert made.status()["untold"] == 1
     again = Chain()
-    async with running(tmp_path, chain=again):
-        await until(lambda: len(again.lines) == 1)
+    async with running(tmp_path, chain=again) as made:
+        assert made.status()["untold"] == 1
+        await until(lambda: made.status()["untold"] == 0)
     assert again.lines == chain.lines
     third = Chain()
     async with running(tmp_path, chain=third):

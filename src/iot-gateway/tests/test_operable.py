@@ -164,6 +164,7 @@ def test_metrics_tell_what_the_relay_does(setup: Setup, port: int):
             ("iot_gateway_uplink_confirm_seconds_count", ("telemetry",)): 1,
             ("iot_gateway_uplink_confirm_seconds_bucket", ("telemetry", "+Inf")): 1,
             ("iot_gateway_commands", ("queued",)): 0,
+            ("iot_gateway_commands_untold", ()): 0,
         }
         assert {key: seen[key] for key in expected} == expected
         assert seen["iot_gateway_outbox_appended_bytes_total", ("telemetry",)] > 100

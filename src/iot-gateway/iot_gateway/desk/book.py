@@ -122,6 +122,10 @@ class Book:
                 found.append((number, command, Step(time, State(state), reason)))
         return found
 
+    def count_untold(self) -> int:
+        """Return how many steps the chain has not been told of."""
+        return self._database.execute("SELECT count(*) FROM steps WHERE told = 0").fetchone()[0]
+
     def told(self, numbers: Iterable[int]) -> None:
         """Note that the chain has been told of these steps."""
         with self._transaction():

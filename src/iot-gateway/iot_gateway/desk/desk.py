@@ -60,6 +60,7 @@ class Desk:
         self._lines = Lines(book.open())
         self._open = self._lines.open
         self._counts = book.counts()
+        self._untold = book.count_untold()
         self._wake = asyncio.Event()
         self._ready: dict[str, set[str]] = {}
         """By node the targets whose lines are to be looked at in the next step."""
@@ -111,6 +112,7 @@ class Desk:
             self._lines.add(command)
             self._expiries.set(command.id, command.expires)
             self._counts[State.QUEUED] += 1
+            self._untold += len(command.steps)
         logger.info("command %s: %s at %s", command.id, command.target, command.node)
         self._look_at(command.node, command.target)
         return command
@@ -288,6 +290,7 @@ class Desk:
         await self._enter(self._book.step, waiting.command.id, step)
         self._counts[waiting.command.state] -= 1
         self._counts[state] += 1
+        self._untold += 1
         command = self._lines.go_on(waiting, step)
         if state.is_final:
             self._expiries.discard(command.id)
@@ -302,6 +305,7 @@ class Desk:
         if self._told:
             told = self._told.copy()
             await self._enter(self._book.told, told)
+            self._untold -= len(told)
             del self._told[: len(told)]
             self._telling.difference_update(told)
         for number, command, step in await self._look(self._book.untold, TELL_AT_ONCE):
@@ -332,12 +336,13 @@ class Desk:
             raise BookError(f"the book of commands does not work: {error}") from error
 
     def status(self) -> dict[str, Any]:
-        """Return how many commands are in each state, how many are under way, and what is wrong."""
+        """Return how many commands are under way and in each state, what the chain has not been told, what is wrong."""
         oldest = next((waiting.command.created for waiting in self._open.values()), None)
         return {
             "open": len(self._open),
             "oldest_seconds": None if oldest is None else round(max(0.0, time.time() - oldest), 1),
             "by_state": dict(self._counts),
+            "untold": self._untold,
             "couriers": [courier.protocol for courier in self._couriers],
             "error": self.problem,
         }
