@@ -139,6 +139,14 @@ class Listener(ABC):
     def quiesce(self) -> None:
         """Take no more payloads; acknowledgements of those taken still go out. What follows is the end of ``run``."""
 
+    @property
+    def draining(self) -> bool:
+        """Whether payloads that had come before :meth:`quiesce`, and that nobody would send again, are still offered.
+
+        The end of ``run`` follows when there are none any more, or some seconds have passed.
+        """
+        return False
+
     @abstractmethod
     def status(self) -> dict[str, Any]:
         """Return at least ``connected`` (bool) and ``error`` (str or None); ``clients`` and ``refused`` are metrics."""

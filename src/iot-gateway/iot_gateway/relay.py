@@ -190,7 +190,9 @@ class Relay:
         for name in names:
             self._listeners[name].quiesce()
         deadline = time.monotonic() + DRAIN_SECONDS
-        while self._intake.waiting_bytes and time.monotonic() < deadline:
+        while time.monotonic() < deadline and (
+            self._intake.waiting_bytes or any(self._listeners[name].draining for name in names)
+        ):
             await asyncio.sleep(0.01)
         await self._cancel(*(f"listener {name}" for name in names))
 

@@ -139,7 +139,7 @@ class FakeListener(Listener):
         self.nodes = core.nodes
         self.state = core.state
         self.source = FakeSource()
-        self.running = self.quiet = False
+        self.running = self.quiet = self.drains = False
         self.made.append(self)
 
     def configure(self, options: Any) -> bool:
@@ -158,6 +158,10 @@ class FakeListener(Listener):
 
     def quiesce(self) -> None:
         self.quiet = True
+
+    @property
+    def draining(self) -> bool:
+        return self.drains
 
     def status(self) -> dict[str, Any]:
         return {"connected": self.running, "error": None}

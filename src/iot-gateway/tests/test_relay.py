@@ -94,6 +94,24 @@ def test_payloads_are_stored_acknowledged_sent_and_confirmed(path: Path):
     assert FakeListener.made[0].quiet
 
 
+def test_what_a_listener_still_takes_is_waited_for_and_stored(path: Path, tmp_path: Path):
+    async def test(relay: Relay) -> None:
+        former = FakeListener.made[0]
+        former.drains = True
+        path.write_text(text(tmp_path, listener='name = "y"'))
+        reload = asyncio.create_task(relay.reload(path))
+        await until(lambda: former.quiet)
+        await asyncio.sleep(0.05)
+        assert former.running
+        former.intake.offer(former.source, "node-1", "telemetry/node-1", GOOD, 1)
+        former.drains = False
+        await reload
+        assert former.source.acknowledged == [1]
+        assert not former.running
+
+    run(path, test)
+
+
 def test_what_was_not_confirmed_is_sent_after_a_restart(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path.write_text(text(tmp_path, uplink="hold = true"))
 

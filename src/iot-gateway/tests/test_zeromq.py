@@ -12,6 +12,7 @@ import orjson
 import pytest
 import zmq
 import zmq.asyncio
+from msgspec.structs import replace
 
 from iot_gateway.desk import Book, Command, CommandRequest, Desk, Step
 from iot_gateway.interfaces import Core
@@ -71,9 +72,29 @@ class Site:
         self.options = ZeroMqOptions(
             pull_port=free_port(), router_port=free_port(), secret_key=Secret(SERVER_SECRET.decode()), queue=10
         )
-        self.listener = ZeroMqListener(self.options, Core(self.intake, self.nodes, self.desk, directory))
+        self.directory = directory
+        self.make()
         self.context = zmq.asyncio.Context()
         self.sockets: list[zmq.asyncio.Socket] = []
+
+    def make(self) -> None:
+        self.listener = ZeroMqListener(self.options, Core(self.intake, self.nodes, self.desk, self.directory))
+
+    async def start(self) -> None:
+        self.task = asyncio.create_task(self.listener.run())
+        await until(lambda: self.listener.status()["connected"])
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def replace(self) -> None:
+        """As a reload does."""
+        self.listener.quiesce()
+        await until(lambda: not self.listener.draining)
+        await self.stop()
+        self.make()
+        await self.start()
 
     def known(self) -> dict[str, Node]:
         return {
@@ -112,14 +133,14 @@ class Site:
 async def site(directory: Path) -> AsyncGenerator[Site]:
     made = Site(directory)
     async with made.desk.closing():
-        tasks = [asyncio.create_task(made.listener.run()), asyncio.create_task(made.desk.run())]
+        desk = asyncio.create_task(made.desk.run())
         try:
-            await until(lambda: made.listener.status()["connected"])
+            await made.start()
             yield made
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await made.stop()
+            desk.cancel()
+            await asyncio.gather(desk, return_exceptions=True)
             made.close()
 
 
@@ -181,6 +202,85 @@ async def test_a_node_blocks_while_nothing_can_be_stored(tmp_path: Path):
         assert len(made.intake.taken) <= 2
         made.intake.source.resume()
         await until(lambda: len(made.intake.taken) >= sent)
+
+
+async def test_what_was_pushed_is_taken_before_the_end(tmp_path: Path):
+    async with site(tmp_path) as made:
+        sent = 0
+
+        async def sending(name: str) -> None:
+            nonlocal sent
+            push = made.push(name)
+            while sent < 6000:
+                sent += 1
+                await push.send(b"%d" % sent)
+                if sent % 10 == 0:
+                    await asyncio.sleep(0)
+
+        senders = [asyncio.create_task(sending(name)) for name in ("kitchen", "office")]
+        for goal in (1000, 2500, 4000):
+            await until(lambda goal=goal: len(made.intake.taken) > goal)
+            await made.replace()
+        await asyncio.gather(*senders)
+        await until(lambda: len(made.intake.taken) >= sent)
+        assert sorted(int(payload) for _, _, payload in made.intake.taken) == list(range(1, sent + 1))
+
+
+async def test_what_waits_when_nothing_can_be_stored_is_taken_at_the_end(tmp_path: Path):
+    async with site(tmp_path) as made:
+        push = made.push("kitchen")
+        await push.send(b"0")
+        await until(lambda: len(made.intake.taken) == 1)
+        made.intake.source.pause()
+        for number in range(1, 100):
+            await push.send(b"%d" % number)
+        await asyncio.sleep(0.2)
+        made.listener.quiesce()
+        await asyncio.sleep(0.2)
+        assert made.listener.draining
+        assert len(made.intake.taken) <= 2
+        made.intake.source.resume()
+        await until(lambda: not made.listener.draining)
+        assert [payload for _, _, payload in made.intake.taken] == [b"%d" % number for number in range(100)]
+
+
+async def test_a_node_that_does_not_hang_up_is_not_waited_for(tmp_path: Path):
+    async with site(tmp_path) as made:
+        with socket.create_connection(("127.0.0.1", made.options.pull_port)):
+            await asyncio.sleep(0.1)
+            made.listener.quiesce()
+            made.listener.quiesce()
+            assert made.listener.draining
+            await until(lambda: not made.listener.draining)
+
+
+async def test_what_a_dealer_had_sent_is_answered_at_the_end(tmp_path: Path):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        await receive(dealer)
+        made.intake.stores = False
+        for number in range(50):
+            await dealer.send_multipart([b"telemetry", b"%d" % number, PACK])
+        await asyncio.sleep(0.1)
+        made.listener.quiesce()
+        await until(lambda: not made.listener.draining)
+        assert len(made.intake.taken) == 50
+        made.intake.source.acknowledge([(next(iter(made.listener._dealers.identities.values())), b"49")])
+        assert await receive(dealer) == [b"stored", b"49"]
+
+
+async def test_another_bound_is_followed_and_nobody_notices(tmp_path: Path):
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        await receive(dealer)
+        assert made.listener.configure(made.options)
+        assert made.listener.configure(replace(made.options, queue=500))
+        assert [taker.bound.rcvhwm for taker in made.listener._takers] == [500, 500]
+        assert not made.listener.configure(replace(made.options, router_port=free_port()))
+        await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
+        assert (await receive(dealer))[0] == b"command"
 
 
 async def test_commands_go_to_a_dealer_and_its_word_comes_back(tmp_path: Path):

@@ -23,7 +23,14 @@ class CurveAdmission(AsyncioAuthenticator):
         super().__init__(context)  # pyright: ignore[reportUnknownMemberType]
         self._nodes = nodes
         self.refused = 0
+        self.closed = False
+        """Whether nobody is let in any more."""
         self.configure_curve_callback(DOMAIN, credentials_provider=self)
+
+    async def handle_zap_message(self, msg: list[bytes]) -> None:
+        """Answer; or not at all: a node that is refused gives up, one whose connection ends tries again."""
+        if not self.closed:
+            await super().handle_zap_message(msg)
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Tell whether the owner of a public key, in Z85, may connect."""

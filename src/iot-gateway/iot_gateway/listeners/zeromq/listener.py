@@ -3,8 +3,8 @@
 Two sockets, both with CURVE:
 
 - **PULL** for nodes that PUSH: one frame a payload, or two, the topic and the payload. Nothing is acknowledged: what
-  queues and the kernel hold when the gateway stops or dies is lost. While the gateway can't store, it takes nothing,
-  and the node's PUSH blocks at its high-water mark.
+  queues and the kernel hold when the gateway dies is lost. When it stops in order it hangs up, and takes all that had
+  been sent. While the gateway can't store, it takes nothing, and the node's PUSH blocks at its high-water mark.
 - **ROUTER** for nodes with a DEALER: a first frame says what the message is.
 
   ========================================  ==================================================================
@@ -20,7 +20,7 @@ for the topic: ``<node>/<topic>``, or the node's name where there is none.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import zmq
@@ -31,12 +31,12 @@ from iot_gateway.backoff import Backoff
 from iot_gateway.listeners.zeromq.admission import DOMAIN, CurveAdmission
 from iot_gateway.listeners.zeromq.options import ZeroMqOptions
 from iot_gateway.listeners.zeromq.sources import Dealers, PullSource, decoder
+from iot_gateway.listeners.zeromq.taking import Taker
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 1 << 20
 HEARTBEAT_MS: Final = 30_000
-Taker = Callable[[zmq.asyncio.Socket], Coroutine[Any, Any, None]]
 
 
 class ZeroMqListener(interfaces.Listener):
@@ -49,11 +49,11 @@ class ZeroMqListener(interfaces.Listener):
         self._core = core
         self._error: str | None = None
         self._listening = False
-        self._quiet = False
         self._received = 0
         self._admission: CurveAdmission | None = None
         self._pull = PullSource()
         self._dealers = Dealers(core)
+        self._takers: list[Taker] = []
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -75,20 +75,23 @@ class ZeroMqListener(interfaces.Listener):
             self._admission = CurveAdmission(context, self._core.nodes)
             self._admission.start()
             ends.append(self._admission.stop)
-            takers: list[tuple[Taker, zmq.asyncio.Socket]] = []
-            if self.options.pull_port:
-                takers.append((self._take, self._bind(context, zmq.PULL, self.options.pull_port)))
-            if self.options.router_port:
-                self._dealers.router = self._bind(context, zmq.ROUTER, self.options.router_port)
-                takers.append((self._talk, self._dealers.router))
+            if port := self.options.pull_port:
+                pull = self._bind(context, zmq.PULL, port)
+                self._takers.append(Taker(pull, self._pull.open, self._push, port))
+            if port := self.options.router_port:
+                router = self._dealers.router = self._bind(context, zmq.ROUTER, port)
+                self._takers.append(Taker(router, self._dealers.open, self._talk, None))
             ends.append(self._core.desk.attach(self._dealers))
             ends.append(self._core.nodes.on_change(self._dealers.forget))
             self._listening, self._error = True, None
             async with asyncio.TaskGroup() as tasks:
-                for take, bound in takers:
-                    tasks.create_task(take(bound))
+                for taker in self._takers:
+                    tasks.create_task(taker.run())
+                # What was taken is answered over the same sockets.
+                await asyncio.Event().wait()
         finally:
             self._listening = False
+            self._takers = []
             for end in reversed(ends):
                 end()
 
@@ -108,31 +111,40 @@ class ZeroMqListener(interfaces.Listener):
             logger.info("ZeroMQ %s at %s:%d", "PULL" if kind == zmq.PULL else "ROUTER", address, port)
         return made
 
-    async def _take(self, pull: zmq.asyncio.Socket) -> None:
-        while True:
-            await self._pull.open.wait()
-            if self._quiet:
-                await asyncio.Event().wait()
-            frames = await pull.recv_multipart(copy=False)
-            node = _user(frames[0])
-            topic = f"{node}/{_text(frames[0])}" if len(frames) > 1 else node
-            self._received += 1
-            payload = frames[-1].bytes
-            self._core.intake.offer(self._pull, node, topic, payload, None, decoder(payload))
+    async def _push(self, frames: Sequence[zmq.Frame]) -> None:
+        node = _user(frames[0])
+        topic = f"{node}/{_text(frames[0])}" if len(frames) > 1 else node
+        self._received += 1
+        payload = frames[-1].bytes
+        self._core.intake.offer(self._pull, node, topic, payload, None, decoder(payload))
 
-    async def _talk(self, router: zmq.asyncio.Socket) -> None:
-        while True:
-            await self._dealers.open.wait()
-            if self._quiet:
-                await asyncio.Event().wait()
-            identity, *frames = await router.recv_multipart(copy=False)
-            if frames:
-                self._received += 1
-                await self._dealers.hear(identity.bytes, _user(frames[0]), [frame.bytes for frame in frames])
+    async def _talk(self, message: Sequence[zmq.Frame]) -> None:
+        identity, *frames = message
+        if frames:
+            self._received += 1
+            await self._dealers.hear(identity.bytes, _user(frames[0]), [frame.bytes for frame in frames])
+
+    def configure(self, options: ZeroMqOptions) -> bool:
+        """Follow another bound of the queues; other addresses, ports or keys need other sockets."""
+        fixed = ("addresses", "pull_port", "router_port", "secret_key")
+        if any(getattr(options, name) != getattr(self.options, name) for name in fixed):
+            return False
+        self.options = options
+        for taker in self._takers:
+            taker.bound.rcvhwm = options.queue
+        return True
 
     def quiesce(self) -> None:
-        """Take no more; what was taken is still acknowledged."""
-        self._quiet = True
+        """Let nobody in, and hang up on those who PUSH; what they had sent is still taken."""
+        if self._admission is not None:
+            self._admission.closed = True
+        for taker in self._takers:
+            taker.finish()
+
+    @property
+    def draining(self) -> bool:
+        """Whether messages that had come before :meth:`quiesce` are still being taken."""
+        return not all(taker.done for taker in self._takers)
 
     def status(self) -> dict[str, Any]:
         """Return ``connected`` (it listens), ``error``, and its figures."""
