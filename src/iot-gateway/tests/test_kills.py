@@ -12,7 +12,8 @@ from fakes import FakeSender
 
 from iot_gateway.forwarder import Forwarder, Order, Resend
 from iot_gateway.interfaces import Envelope, Frame, Outcome, Position
-from iot_gateway.outbox.disk import DiskOptions, DiskOutbox
+from iot_gateway.outbox.disk import DiskOutbox
+from iot_gateway.outbox.options import DiskOptions
 from iot_gateway.packer import Limits
 
 BATCH, WINDOW, ROUNDS = 7, 6, 12

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from iot_gateway.errors import OutboxFullError, OutboxUnavailableError
 from iot_gateway.interfaces import END, Confirmed, Frame, Position
 from iot_gateway.outbox.checkpoint import MAX_GAPS, Checkpoint
-from iot_gateway.outbox.disk import DiskOptions, DiskOutbox
+from iot_gateway.outbox.disk import DiskOutbox
 from iot_gateway.outbox.frames import MAGIC
+from iot_gateway.outbox.options import DiskOptions
 from iot_gateway.outbox.progress import Progress
 
 SMALL = DiskOptions(max_bytes=2**20, segment_bytes=2**16)
@@ -230,7 +231,7 @@ def test_a_segment_that_can_not_be_begun(outbox: DiskOutbox, monkeypatch: pytest
 
 def test_a_segment_that_the_disk_spoiled_is_kept_and_the_next_goes_on(outbox: DiskOutbox):
     lines = fill(outbox, 2)
-    first = outbox._path(1)
+    first = outbox._files.path(1)
     data = bytearray(first.read_bytes())
     data[20_000] ^= 1
     first.write_bytes(data)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from iot_gateway.errors import OutboxFullError
 from iot_gateway.interfaces import Confirmed, Frame, Position
-from iot_gateway.outbox.disk import DiskOptions, DiskOutbox
+from iot_gateway.outbox.disk import DiskOutbox
+from iot_gateway.outbox.options import DiskOptions
 
 MAX_AGE = 100.0
 
