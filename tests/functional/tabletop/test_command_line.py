@@ -89,7 +89,7 @@ def test_a_wrong_bundle_deploys_nothing(juju: jubilant.Juju, bundle: Path):
     refused = tabletop("deploy", "-m", "trial", wrong)
     assert refused.returncode == 1
     assert f"{wrong}:6: option 'colour' of charm 'store': expected string, got 3" in refused.stderr
-    assert f"{wrong}:14: " in refused.stderr
+    assert f"{wrong}:15: " in refused.stderr
     assert juju.status().apps == before
 
 
