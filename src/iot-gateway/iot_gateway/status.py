@@ -60,7 +60,9 @@ def exchange(path: Path, request: bytes, timeout: float) -> Any:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(timeout)
             client.connect(str(path))
-            client.sendall(request)
+            # Without a request the answer may be there, and the other end closed, already: then nothing can be sent.
+            if request:
+                client.sendall(request)
             answer = b""
             while data := client.recv(65536):
                 answer += data
