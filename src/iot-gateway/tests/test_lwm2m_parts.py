@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import time
 from decimal import Decimal
 
 import cbor2
@@ -73,6 +74,13 @@ def test_tlv_bounds():
         tlv.decode(b"\xc0\x00" * (tlv.MOST_ENTRIES + 1))
     with pytest.raises(ValueError, match="can't hold"):
         tlv.encode([tlv.Entry(tlv.Kind.RESOURCE, 0x10000)])
+
+
+@pytest.mark.parametrize("piece", ["<", "<a", "<a>;", '<a>;a="', ";a", "<a>,", "\n"])
+def test_no_offer_keeps_the_gateway_busy(piece: str):
+    begin = time.monotonic()
+    Offer.parse(piece * (65536 // len(piece)))
+    assert time.monotonic() - begin < 2
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 127, -128, 128, 32767, -32769, 2**31, -(2**63), 2**63 - 1])

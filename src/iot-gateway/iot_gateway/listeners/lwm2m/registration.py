@@ -17,7 +17,8 @@ MOST_INSTANCES: Final = 64
 """Instances of one node that are observed."""
 
 _PREFERRED: Final = (values.SENML_CBOR, values.SENML_JSON, values.TLV)
-_LINK = re.compile(r'<([^>]*)>((?:;[a-z0-9*_-]+(?:=(?:"[^"]*"|[^",;]*))?)*)', re.IGNORECASE)
+# Neither stands in a URI (RFC 3986); were < let in, many of them would be looked at again and again.
+_LINK = re.compile(r'<([^<>]*)>((?:;[a-z0-9*_-]+(?:=(?:"[^"]*"|[^",;]*))?)*)', re.IGNORECASE)
 _ATTRIBUTE = re.compile(r';([a-z0-9*_-]+)(?:=(?:"([^"]*)"|([^",;]*)))?', re.IGNORECASE)
 
 
