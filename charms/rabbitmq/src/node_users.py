@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import topology
+from iot_charm import progress
 from management import Management
 from topology import NODE_COMMANDS_EXCHANGE, NODES_EXCHANGE
 
@@ -63,10 +64,13 @@ def ensure_node_users(management: Management, asked: Iterable[GatewayNodes]) -> 
     found = _Found(management.definitions())
     wanted = {user.name: user for user in found.wanted(asked)}
     gone = [name for name in found.users if found.is_outdated(name, wanted.get(name))]
-    for names in _pieces(gone):
-        management.delete_users(names)
     found.forget(gone)
     entries = _Entries(wanted.values())
+    missing = entries.missing(found)
+    if len(gone) + len(missing["users"]) > _AT_ONCE:
+        progress.announce(f"Telling RabbitMQ of nodes: {len(missing['users']):,} to make, {len(gone):,} to remove")
+    for names in _pieces(gone):
+        management.delete_users(names)
     for user, vhost in found.permissions.keys() - entries.permissions.keys():
         management.delete_permissions(vhost, user)
     for vhost, queue in found.queues - entries.queues.keys():
@@ -74,7 +78,6 @@ def ensure_node_users(management: Management, asked: Iterable[GatewayNodes]) -> 
     for vhost, queue, key in found.bindings - entries.bindings.keys():
         if (vhost, queue) in entries.queues:
             management.delete_binding(vhost, NODE_COMMANDS_EXCHANGE, queue, key)
-    missing = entries.missing(found)
     for kind, listed in missing.items():
         for piece in _pieces(listed):
             management.declare({kind: piece})
