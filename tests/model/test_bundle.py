@@ -49,6 +49,31 @@ def test_smoke_test(app: str, run: Run):
     run(chain.smoke_test(app))
 
 
+@pytest.fixture
+def actuator(juju: jubilant.Juju) -> Generator[None]:
+    """Gives the sensor node an actuator for a while."""
+    juju.config("sensor-node", chain.ACTUATORS)
+    juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=60)
+    yield
+    juju.config("sensor-node", reset=list(chain.ACTUATORS))
+    juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=60)
+
+
+@pytest.mark.usefixtures("actuator")
+def test_a_command_is_done_and_hdfs_tells_of_it(juju: jubilant.Juju, run: Run):
+    command = run(chain.send_command("light", 60))
+    deadline = time.monotonic() + chain.COMMAND_S
+    while command.states[-1] != "applied" and time.monotonic() < deadline:
+        time.sleep(1)
+        command = run(chain.show_command(command.id))
+    promises.done(command)
+    lines = ""
+    while "applied" not in promises.told_states(lines) and time.monotonic() < deadline:
+        time.sleep(2)
+        lines = juju.exec(command.lines, unit="hadoop-namenode/0").stdout
+    promises.told(command, lines)
+
+
 def test_all_that_was_sent_is_in_hdfs(run: Run, sent: chain.Sent):
     promises.sent(sent, chain.READINGS)
     promises.exactly_once(run(chain.verify(sent)), chain.READINGS)
@@ -119,8 +144,10 @@ def test_refusals_name_the_value_and_break_nothing(juju: jubilant.Juju):
     assert "mqtt" in refused.value.stderr
 
     assert (juju.config("flume-hdfs"), juju.status().apps["sensor-node"].relations) == before
-    # An update-status that found a part killed by the test before says so until the next one, five minutes on.
+    # An update-status that found a part killed by the test before says so until the next one.
+    juju.model_config({"update-status-hook-interval": "1m"})
     juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=STALE_SECONDS)
+    juju.model_config(reset="update-status-hook-interval")
 
 
 def test_a_value_out_of_range_blocks_and_the_last_good_one_keeps_running(juju: jubilant.Juju):

@@ -138,8 +138,6 @@ class Settings:
     machine_poll: float = 5.0
     secret_retry: float = 300.0
     """Seconds until a charm is told again of a secret that it did not rotate, or of a revision it did not remove."""
-    update_status: tuple[float, float] = (60.0, 3600.0)
-    """The least and the most seconds that may be set between two update-status hooks; these are Juju's."""
     juju_version: str = "3.6.9"
     juju_directory: str | None = JUJU_DIRECTORY
     """Where machines see their folder; None: where the host does (they are not containers)."""

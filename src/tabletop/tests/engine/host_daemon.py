@@ -17,7 +17,7 @@ from tabletop.daemon import run_daemon
 from tabletop.engine.model import Settings
 from tabletop.paths import Paths
 
-SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, update_status=(0.1, 3600.0), juju_directory=None)
+SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, juju_directory=None)
 
 
 def end_with(parent: int) -> None:

@@ -16,9 +16,7 @@ from tabletop.engine.model import Settings
 class Interleavings(Talkers):
     """The engine in this process."""
 
-    settings = Settings(
-        retry_first=0.02, retry_max=0.1, machine_poll=0.1, update_status=(0.1, 3600.0), juju_directory=None
-    )
+    settings = Settings(retry_first=0.02, retry_max=0.1, machine_poll=0.1, juju_directory=None)
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,14 +18,7 @@ from tabletop.engine.model import Settings
 
 CHARMS = Path(__file__).parent / "charms"
 PATIENCE = 60.0
-SETTINGS = Settings(
-    retry_first=0.2,
-    retry_max=0.5,
-    machine_poll=0.2,
-    secret_retry=1.0,
-    update_status=(0.1, 3600.0),
-    juju_directory=None,
-)
+SETTINGS = Settings(retry_first=0.2, retry_max=0.5, machine_poll=0.2, secret_retry=1.0, juju_directory=None)
 
 
 def pack(name: str, directory: Path, dispatch: str, extra: Mapping[str, str] | None = None) -> Path:
