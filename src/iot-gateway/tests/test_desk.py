@@ -400,6 +400,10 @@ def test_the_oldest_ended_commands_go(tmp_path: Path):
         ('{"node": "kitchen", "target": "light", "value": [1]}', "value=[1]"),
         ('{"node": "kitchen", "target": "light", "colour": "red"}', "colour='red'"),
         ("{", "command"),
+        ("null", "command"),
+        ("5", "command"),
+        ('"node"', "command"),
+        ("[]", "command"),
     ],
 )
 def test_a_bad_command_is_told_by_field(text: str, told: str):

@@ -82,9 +82,10 @@ class _Given(Shape, frozen=True, kw_only=True):
             raise _refusal(error, fields) from error
 
 
-def _refusal(error: ShapeError, fields: Mapping[str, Any]) -> CommandError:
+def _refusal(error: ShapeError, fields: Any) -> CommandError:
     where = error.field
-    given = f"={fields[where]!r}" if where in fields else ""
+    # JSON may be anything.
+    given = f"={fields[where]!r}" if isinstance(fields, Mapping) and where in fields else ""
     reason = "a number, true or false, a text of at most 4096 characters, or null" if where == "value" else error.reason
     return CommandError(f"{where or 'command'}{given}: {reason}")
 
