@@ -23,7 +23,6 @@ from amqp_nodes import AmqpNodes
 from command_actions import CommandActions
 from identities import Identities, Identity
 from iot_charm.base import ReconcilingCharm, action
-from iot_charm.config import load_config
 from iot_charm.errors import InvalidConfigError
 from iot_charm.interfaces.databag import bind_address, own_address
 from iot_charm.interfaces.mqtt import MqttGateway
@@ -32,7 +31,7 @@ from iot_charm.tls import UnitCertificate, Wanted, names
 from iot_gateway import words
 from iot_gateway.errors import NotRunningError
 from node_actions import NodeActions
-from options import GatewayConfig, host_names
+from options import GatewayConfig, host_names, load
 from registry import PEERS, Registry
 from state import AMQP, CERTIFICATES, MQTT, VHOST, Broker, Nodes, State, describe_nodes
 
@@ -70,7 +69,7 @@ class GatewayCharm(ReconcilingCharm[State]):
     @override
     def ask(self) -> None:
         try:
-            config = load_config(self, GatewayConfig)
+            config = load(self)
         except InvalidConfigError:
             config = None
         for relation in self.active_relations(AMQP):

@@ -9,7 +9,8 @@ from pydantic import ByteSize, Field, PlainValidator, StringConstraints, Validat
 from pydantic_core import PydanticCustomError
 
 import plain_rules
-from iot_charm.config import CharmConfig
+from iot_charm.config import CharmConfig, load_config
+from iot_charm.errors import InvalidConfigError
 from iot_gateway.config import PlainConfig
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -120,3 +121,18 @@ class GatewayConfig(CharmConfig):
     def key(self, unit: ops.Unit) -> str:
         """Return how the routing keys of the gateway begin, ``<site>.<gateway>``."""
         return f"{self.site}.{self.gateway(unit)}"
+
+
+def load(charm: ops.CharmBase) -> GatewayConfig:
+    """Load the options, and see that they suit the number of units.
+
+    Raises:
+        InvalidConfigError: an option has a value that it can't have.
+    """
+    config, units = load_config(charm, GatewayConfig), charm.app.planned_units()
+    if config.gateway_id and units > 1:
+        raise InvalidConfigError(
+            f"gateway_id={config.gateway_id!r}: it names one gateway, and there are {units} units of "
+            f"{charm.app.name}: reset it, and each has its unit's name"
+        )
+    return config

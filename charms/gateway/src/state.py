@@ -7,7 +7,6 @@ from typing import Any, Self
 import ops
 
 import mosquitto
-from iot_charm.config import load_config
 from iot_charm.errors import InvalidDatabagError
 from iot_charm.interfaces.databag import first_unit
 from iot_charm.interfaces.mqtt import MqttNode
@@ -15,7 +14,7 @@ from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
 from iot_charm.tls import Material, UnitCertificate
 from iot_gateway import words
 from iot_gateway.nodes import Node
-from options import GatewayConfig
+from options import GatewayConfig, load
 from registry import Registry
 
 MQTT, AMQP, CERTIFICATES = "mqtt", "amqp", "certificates"
@@ -142,7 +141,7 @@ class State:
             RegistryError: the nodes that were added can't be read.
             CertificateRequestError: the gateway is given no certificate.
         """
-        config = load_config(charm, GatewayConfig)
+        config = load(charm)
         broker = Broker.from_charm(charm)
         nodes = Nodes.from_charm(charm, registry.nodes, departing)
         return cls(config, broker, nodes, tuple(registry.nodes.values()), registry.suspended, certificate.find())
