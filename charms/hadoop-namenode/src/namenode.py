@@ -54,9 +54,9 @@ class Report:
     cluster_id: str
 
 
-def install(archive: Path) -> bool:
-    """Install the software; True if anything changed."""
-    return hadoop_node.ensure_software(archive, [USER])
+def install(archive: Path) -> None:
+    """Install the software."""
+    hadoop_node.ensure_software(archive, [USER])
 
 
 def ensure_running(settings: Settings, *, restart: bool = False) -> bool:

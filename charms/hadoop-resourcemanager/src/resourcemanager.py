@@ -64,9 +64,9 @@ SCHEDULER: hadoop.Properties = {
 }
 
 
-def install(archive: Path) -> bool:
-    """Install the software; True if anything changed."""
-    return hadoop_node.ensure_software(archive, [YARN_USER, MAPRED_USER])
+def install(archive: Path) -> None:
+    """Install the software."""
+    hadoop_node.ensure_software(archive, [YARN_USER, MAPRED_USER])
 
 
 def is_set_up() -> bool:

@@ -49,9 +49,9 @@ class Settings:
     """Disk that HDFS leaves free."""
 
 
-def install(archive: Path) -> bool:
-    """Install the software; True if anything changed."""
-    return hadoop_node.ensure_software(archive, [HDFS_USER, YARN_USER])
+def install(archive: Path) -> None:
+    """Install the software."""
+    hadoop_node.ensure_software(archive, [HDFS_USER, YARN_USER])
 
 
 def ensure_datanode(settings: Settings, file_system: FileSystem) -> bool:

@@ -18,15 +18,12 @@ DATA = Path("/var/lib/hadoop")
 GROUP = "hadoop"
 
 
-def ensure_software(archive: Path, users: Sequence[str]) -> bool:
+def ensure_software(archive: Path, users: Sequence[str]) -> None:
     """Install Java, Hadoop and the system users that its daemons run as.
 
     Args:
         archive: the charm's resource ``hadoop``.
         users: names, each gets a directory ``/var/lib/hadoop/<name>`` of its own as its home.
-
-    Returns:
-        Whether the daemons must start anew because the software changed.
 
     Raises:
         DistributionError: the archive can't be used.
@@ -35,7 +32,7 @@ def ensure_software(archive: Path, users: Sequence[str]) -> bool:
     ensure_directory(DATA)
     for user in users:
         ensure_system_user(user, home=DATA / user, groups=[GROUP])
-    return distribution.ensure_installed(archive, "hadoop")
+    distribution.ensure_installed(archive, "hadoop")
 
 
 def version() -> str:

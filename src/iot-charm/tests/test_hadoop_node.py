@@ -76,10 +76,11 @@ def test_software_is_java_users_and_the_distribution(machine, tmp_path: Path, mo
         return True
 
     monkeypatch.setattr(hadoop_node, "ensure_system_user", ensure_system_user)
-    monkeypatch.setattr(distribution, "ensure_installed", lambda archive, name: archive.name == "new.tar.gz")
-    assert hadoop_node.ensure_software(tmp_path / "new.tar.gz", ["hdfs", "yarn"])
+    installed: list[tuple[str, str]] = []
+    monkeypatch.setattr(distribution, "ensure_installed", lambda archive, name: installed.append((archive.name, name)))
+    hadoop_node.ensure_software(tmp_path / "new.tar.gz", ["hdfs", "yarn"])
     assert made == [("hdfs", tmp_path / "data" / "hdfs"), ("yarn", tmp_path / "data" / "yarn")]
-    assert not hadoop_node.ensure_software(tmp_path / "old.tar.gz", ["hdfs"])
+    assert installed == [("new.tar.gz", "hadoop")]
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -23,9 +23,8 @@ class FakeWorker:
     DATANODE_PORTS, NODEMANAGER_PORTS = worker.DATANODE_PORTS, worker.NODEMANAGER_PORTS
     Settings, FileSystem = worker.Settings, worker.FileSystem
 
-    def install(self, archive: Path) -> bool:
-        changed, self.archive = archive != self.archive, archive
-        return changed
+    def install(self, archive: Path) -> None:
+        self.archive = archive
 
     def ensure_datanode(self, settings: worker.Settings, file_system: worker.FileSystem) -> bool:
         changed, self.datanode = (settings, file_system) != self.datanode, (settings, file_system)
