@@ -1,5 +1,6 @@
 """Who may connect: CURVE keys of the gateway's nodes (ZeroMQ RFC 26, 27: CURVE, ZAP)."""
 
+import asyncio
 import logging
 
 import zmq.asyncio
@@ -29,8 +30,10 @@ class CurveAdmission(AsyncioAuthenticator):
 
     async def handle_zap_message(self, msg: list[bytes]) -> None:
         """Answer; or not at all: a node that is refused gives up, one whose connection ends tries again."""
-        if not self.closed:
-            await super().handle_zap_message(msg)
+        if self.closed:
+            # The socket takes no other question before this one is answered.
+            await asyncio.Event().wait()
+        await super().handle_zap_message(msg)
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Tell whether the owner of a public key, in Z85, may connect."""
