@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import jubilant
 
 PROGRAM = Path(sys.executable).parent / "tabletop"
 
@@ -17,3 +20,21 @@ def do(*words: object) -> str:
     done = tabletop(*words)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+class Juju(jubilant.Juju):
+    """jubilant as it is, driving that tabletop, but that it looks more often: here a status is a local one."""
+
+    def __init__(self, *, model: str | None = None, wait_timeout: float = 180.0) -> None:
+        super().__init__(model=model, wait_timeout=wait_timeout, cli_binary=PROGRAM)
+
+    def wait(
+        self,
+        ready: Callable[[jubilant.Status], bool],
+        *,
+        error: Callable[[jubilant.Status], bool] | None = None,
+        delay: float = 0.2,
+        timeout: float | None = None,
+        successes: int = 3,
+    ) -> jubilant.Status:
+        return super().wait(ready, error=error, delay=delay, timeout=timeout, successes=successes)

@@ -11,7 +11,7 @@ from pathlib import Path
 import jubilant
 import pika
 import pytest
-from own_tabletop import PROGRAM, do
+from own_tabletop import Juju, do
 
 from iot_telemetry import batch
 from iot_telemetry.accounting import Account, NodeReport
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(1800)
 def juju(own_state: Path) -> jubilant.Juju:
     """A model on machines of both architectures, every unit active."""
     do("bootstrap", "--arch", "arm64")
-    client = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=PATIENCE)
+    client = Juju(wait_timeout=PATIENCE)
     client.add_model("arm")
     client.deploy(ROOT / "charms/rabbitmq")
     for charm in ARM:

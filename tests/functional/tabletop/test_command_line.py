@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jubilant
 import pytest
-from own_tabletop import PROGRAM, do, tabletop
+from own_tabletop import PROGRAM, Juju, do, tabletop
 
 ROOT = Path(__file__).resolve().parents[3]
 CHARMS = ROOT / "src/tabletop/tests/charms"
@@ -50,7 +50,7 @@ def bundle(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def juju(bundle: Path) -> jubilant.Juju:
-    client = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=180)
+    client = Juju()
     client.add_model("trial")
     client.deploy(bundle)
     client.wait(settled, error=jubilant.any_error)
@@ -243,14 +243,14 @@ def test_removal(juju: jubilant.Juju):
 
 
 def test_models_side_by_side(juju: jubilant.Juju):
-    second = jubilant.Juju(cli_binary=PROGRAM)
+    second = Juju()
     second.add_model("second")
     assert second.status().apps == {}
     models = json.loads(juju.cli("models", "--format", "json", include_model=False))["models"]
     assert [model["short-name"] for model in models] == ["second", "trial"]
     second.destroy_model("second")
     with pytest.raises(jubilant.CLIError, match="second"):
-        jubilant.Juju(model="second", cli_binary=PROGRAM).status()
+        Juju(model="second").status()
 
 
 def test_destroy_says_what_it_removes(juju: jubilant.Juju, own_state: Path):

@@ -9,7 +9,7 @@ from typing import Any
 
 import jubilant
 import pytest
-from own_tabletop import PROGRAM, do
+from own_tabletop import Juju, do
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests/conformance"))
@@ -67,7 +67,7 @@ def driver(own_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Driver:
     """Two applications on three machines of these tests' own."""
     seed = tmp_path_factory.mktemp("conformance") / "seed.txt"
     seed.write_text("corn\n")
-    juju = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=PATIENCE)
+    juju = Juju(wait_timeout=PATIENCE)
     juju.add_model("trial")
     juju.deploy(conforming.CHARM, "left", num_units=2, resources={"seed": str(seed)})
     juju.deploy(conforming.CHARM, "right", resources={"seed": str(seed)}, trust=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jubilant
 import pytest
-from own_tabletop import PROGRAM, tabletop
+from own_tabletop import Juju, tabletop
 
 DISPATCH = """\
 #!/bin/sh
@@ -70,7 +70,7 @@ def charms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def juju(own_state: Path, charms: Path) -> jubilant.Juju:
-    client = jubilant.Juju(cli_binary=PROGRAM, wait_timeout=180)
+    client = Juju()
     client.add_model("trial")
     client.deploy(charms / "vault.charm", storage={"more": "1,2G"}, constraints={"mem": "400M", "cores": "1"})
     client.deploy(charms / "minion.charm")
