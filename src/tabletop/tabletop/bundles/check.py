@@ -177,7 +177,7 @@ class _Checker:
         for key, why in _INEFFECTIVE.items():
             who = [name for name in names if self._asks_for(self._raw.applications[name], key)]
             if who:
-                self.ineffective.append(f"{key} of {', '.join(who)} has no effect: {why}")
+                self.ineffective.append(f"{key!r} of {', '.join(who)} has no effect: {why}")
 
     def _asks_for(self, raw: RawApplication, key: str) -> bool:
         if key == "expose":

@@ -326,13 +326,13 @@ def test_what_has_no_effect_is_named_in_a_line_each_and_is_no_mistake(bundle):
     text = BUNDLE.replace("    charm: ./store\n", "    charm: ./store\n    channel: 1/stable\n    expose: true\n")
     text = text.replace("    charm: web\n", "    charm: web\n    channel: edge\n    bindings: {data: dmz, '': alpha}\n")
     assert plan(bundle(text)).ineffective == (
-        "channel of store, front has no effect: charms come from files; there is no Charmhub here",
-        "bindings of front has no effect: there is one network and one space, alpha",
-        "expose of store has no effect: open ports can be reached from this machine and from no other, always",
+        "'channel' of store, front has no effect: charms come from files; there is no Charmhub here",
+        "'bindings' of front has no effect: there is one network and one space, alpha",
+        "'expose' of store has no effect: open ports can be reached from this machine and from no other, always",
     )
     assert plan(bundle(text)).notices == ()
     text = text.replace("expose: true", "expose: false").replace("dmz", "alpha").replace("    channel: 1/stable\n", "")
-    assert [line.partition(" ")[0] for line in plan(bundle(text)).ineffective] == ["channel"]
+    assert [line.partition(" ")[0] for line in plan(bundle(text)).ineffective] == ["'channel'"]
     assert errors(bundle(text.replace("expose: false", "expose: maybe"))) == [
         "bundle.yaml:6: expose must be true or false, not a string"
     ]

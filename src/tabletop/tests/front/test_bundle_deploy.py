@@ -205,7 +205,7 @@ def test_notices_come_first(deploy):
 
 def test_what_has_no_effect_is_said_first(deploy):
     said = deploy(**{"num_units: 1": "num_units: 1, expose: true"})[1]
-    assert said[0].startswith("NOTICE expose of front has no effect: open ports can be reached")
+    assert said[0].startswith("NOTICE 'expose' of front has no effect: open ports can be reached")
     assert said[1] == "Executing changes:"
 
 
