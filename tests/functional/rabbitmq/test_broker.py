@@ -1,6 +1,6 @@
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pika
 import pika.exceptions
@@ -14,24 +14,6 @@ from management import Management, ManagementError, UnauthorizedError
 
 Open = Callable[[str, str, str], BlockingChannel]
 LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h", nodes_max_bytes=200_000)
-
-
-@pytest.fixture
-def open_channel(broker) -> Iterator[Open]:
-    opened: list[pika.BlockingConnection] = []
-
-    def begin(vhost: str, user: str, password: str) -> BlockingChannel:
-        credentials = pika.PlainCredentials(user, password)
-        parameters = pika.ConnectionParameters("127.0.0.1", broker.port, vhost, credentials)
-        opened.append(pika.BlockingConnection(parameters))
-        channel = opened[-1].channel()
-        channel.confirm_delivery()
-        return channel
-
-    yield begin
-    for connection in opened:
-        if connection.is_open:
-            connection.close()
 
 
 def user(management: Management, vhost: str, name: str, *access: topology.Access) -> tuple[str, str, str]:
