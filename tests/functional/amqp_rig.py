@@ -106,7 +106,7 @@ class PikaNode:
             self.channel.basic_ack(method.delivery_tag)
             command = json.loads(body)
             assert properties.message_id == command["id"]
-            assert properties.reply_to == f"{self.key}.command-state"
+            assert method.routing_key == self.key
             return command
         raise AssertionError("the broker cancelled the consumer")
 

@@ -260,7 +260,7 @@ command = receiver.receive(20)
 receiver.accept()
 body = bytes(command.body) if not isinstance(command.body, str) else command.body.encode()
 print("command", body.decode())
-states = connection.create_sender(f"/exchange/iot.nodes/{command.reply_to}")
+states = connection.create_sender(f"/exchange/iot.nodes/{command.subject}.command-state")
 states.send(Message(body='{"id":"c-1","state":"applied"}'))
 connection.close()
 """

@@ -1,7 +1,7 @@
 """The payload of a message, which a node may have sent by AMQP 1.0.
 
-RabbitMQ's plugin makes 0-9-1 messages of them: the content of data sections becomes the body; any other body stays as
-it was encoded, and the message's ``type`` says so.
+RabbitMQ's plugin makes 0-9-1 messages of them: the content of a single data section becomes the body; any other body
+stays as it was encoded, and the message's ``type`` says so.
 """
 
 from typing import Final
@@ -34,6 +34,6 @@ def payload(kind: str | None, body: bytes) -> bytes:
             if size is not None:
                 start = len(begin) + 1 + size
                 end = start + int.from_bytes(body[start - size : start])
-                if end <= len(body):
-                    return body[start:end]  # a footer may follow
-    raise MalformedPayloadError("AMQP 1.0: the body must be data, or a value that is binary or a string")
+                if end == len(body):
+                    return body[start:end]
+    raise MalformedPayloadError("AMQP 1.0: the body must be one data section, or a value that is binary or a string")

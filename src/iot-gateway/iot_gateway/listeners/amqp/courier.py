@@ -20,7 +20,7 @@ from iot_gateway.amqp_publisher import AmqpPublisher
 from iot_gateway.desk import Command, Courier, Desk, NotReachedError, State
 from iot_gateway.interfaces import Outcome
 from iot_gateway.listeners.amqp.options import AmqpListenerOptions
-from iot_gateway.listeners.amqp.payload_queue import COMMAND_STATE, PROTOCOL
+from iot_gateway.listeners.amqp.payload_queue import PROTOCOL
 from iot_gateway.listeners.amqp.watch import QueueWatch
 from iot_gateway.nodes import Nodes
 
@@ -113,17 +113,15 @@ class AmqpCourier(Courier):
     async def carry(self, command: Command) -> State:
         """Put a command into the node's queue, for as long as it is worth delivering."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        key = f"{self._options.key}.{command.node}"
         left = max(1, int((command.expires - time.time()) * 1000))
         properties = pika.BasicProperties(
             content_type="application/json",
             delivery_mode=PERSISTENT,
             message_id=command.id,
             expiration=str(left),
-            reply_to=f"{key}.{COMMAND_STATE}",
         )
         self._publisher.send(
-            key,
+            f"{self._options.key}.{command.node}",
             command.for_node(),
             properties,
             lambda became: None if outcome.done() else outcome.set_result(became),
