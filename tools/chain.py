@@ -4,10 +4,11 @@ A step is one run of one charm's action: where it runs, with which parameters, a
 knows no client, no addresses and no machines; what it needs of the other end comes out of the step before it.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "bundles/iot-analytics/bundle.yaml"
@@ -23,6 +24,14 @@ APPLICATIONS = (
     "spark",
     "zeppelin",
 )
+SENSOR_NODE = "sensor-node-0"
+"""The name that the bundle's sensor node has at its gateway."""
+ACTUATORS = {"actuators": "light"}
+"""Options with which the sensor node takes commands, to `light`."""
+DONE = ("queued", "sent", "acknowledged", "applied")
+"""The states of a command that its node has done."""
+COMMAND_S = 60
+"""Seconds within which a command is done, and HDFS tells of it."""
 READINGS = 100_000
 """How many readings are sent to see that none is lost."""
 WAIT_S = 900
@@ -109,6 +118,22 @@ class AmqpNode:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command to a node, as its gateway knows it."""
+
+    id: str
+    states: tuple[str, ...]
+    """Those that it has been in, in order."""
+
+    @property
+    def lines(self) -> str:
+        """The command that prints its lines in finished files of HDFS, as root on the NameNode's machine."""
+        read = "/opt/hadoop/bin/hdfs dfs -text '/user/flume/flume-rabbitmq/*/FlumeData.*' 2>/dev/null"
+        # Before the first file is finished, there is nothing to print.
+        return f'HADOOP_USER_NAME=flume {read} | grep -F \'"command":"{self.id}"\' || true'
+
+
+@dataclass(frozen=True)
 class Ingested:
     """What `verify-ingestion` found in HDFS."""
 
@@ -173,6 +198,26 @@ def add_amqp_node(name: str) -> Step[AmqpNode]:
 def remove_node(name: str) -> Step[Mapping[str, str]]:
     """Let a node in no more."""
     return Step("gateway/0", "remove-node", {"name": name}, dict)
+
+
+def send_command(target: str, value: float) -> Step[Command]:
+    """Give the sensor node a command."""
+    params = {"node": SENSOR_NODE, "target": target, "value": value}
+    return Step("gateway/0", "send-command", params, lambda results: _command(json.loads(results["all"])))
+
+
+def show_command(identifier: str) -> Step[Command]:
+    """Look at a command to the sensor node."""
+
+    def read(results: Mapping[str, str]) -> Command:
+        (found,) = (each for each in json.loads(results["all"]) if each["id"] == identifier)
+        return _command(found)
+
+    return Step("gateway/0", "list-commands", {"node": SENSOR_NODE}, read)
+
+
+def _command(shown: Mapping[str, Any]) -> Command:
+    return Command(shown["id"], tuple(step["state"] for step in shown["steps"]))
 
 
 def verify(sent: Sent, *, timeout_s: int = 180) -> Step[Ingested]:

@@ -1,9 +1,10 @@
 """What the chain promises, checked on what its steps returned: shared by tests/model and tests/juju."""
 
+import json
 import re
 from collections.abc import Iterable
 
-from chain import APPLICATIONS, Ingested, Notebook, Sent
+from chain import APPLICATIONS, DONE, Command, Ingested, Notebook, Sent
 
 _FILE = re.compile(
     r"-rw-r--r--\s+1 flume supergroup\s+\d+ \d{4}-\d\d-\d\d \d\d:\d\d "
@@ -43,6 +44,21 @@ def exactly_once(found: Ingested, readings: int) -> None:
     for line in files:
         if not _FILE.fullmatch(line):
             raise BrokenPromiseError(f"not as Flume's and Hadoop's own listings are: {line!r}")
+
+
+def done(command: Command) -> None:
+    """See that a command went through all its states to the end, and that the gateway has them in order."""
+    _equal(f"states of command {command.id}", DONE, command.states)
+
+
+def told(command: Command, lines: str) -> None:
+    """See that HDFS has each of a command's states, perhaps twice, and no other."""
+    _equal(f"states in HDFS of command {command.id}", set(DONE), told_states(lines))
+
+
+def told_states(lines: str) -> set[str]:
+    """Return the states in a command's lines of HDFS."""
+    return {json.loads(line)["text"] for line in lines.splitlines()}
 
 
 def counted(note: Notebook, readings: int) -> None:

@@ -78,6 +78,26 @@ async def test_smoke_test(model: Model, app: str):
     await run(model, chain.smoke_test(app))
 
 
+async def test_a_command_is_done_and_hdfs_tells_of_it(model: Model):
+    sensor_node = model.applications["sensor-node"]
+    await sensor_node.set_config(chain.ACTUATORS)
+    await model.wait_for_idle(apps=["sensor-node"], status="active", timeout=60)
+    try:
+        command = await run(model, chain.send_command("light", 60))
+        async with asyncio.timeout(chain.COMMAND_S):
+            while command.states[-1] != "applied":
+                await asyncio.sleep(1)
+                command = await run(model, chain.show_command(command.id))
+            promises.done(command)
+            lines = ""
+            while "applied" not in promises.told_states(lines):
+                await asyncio.sleep(2)
+                lines = await execute(model, "hadoop-namenode/0", command.lines)
+        promises.told(command, lines)
+    finally:
+        await sensor_node.reset_config(list(chain.ACTUATORS))
+
+
 @pytest.mark.abort_on_fail
 async def test_all_that_was_sent_is_in_hdfs(model: Model, sent: dict[str, chain.Sent]):
     sent["run"] = await run(model, chain.generate(count=chain.READINGS))

@@ -1,6 +1,7 @@
 """What is promised is found; what isn't is told with both values."""
 
 import dataclasses
+import json
 
 import chain
 import promises
@@ -24,6 +25,26 @@ def test_steps_read_what_actions_answer():
     assert note == chain.Notebook(10, "/page", "text")
     with pytest.raises(KeyError):
         step.read({})
+
+
+def shown(identifier: str, *states: str) -> dict[str, object]:
+    return {"id": identifier, "node": "n-1", "steps": [{"state": state, "time": 1.5} for state in states]}
+
+
+def test_steps_read_what_becomes_of_a_command():
+    given = chain.send_command("light", 60)
+    assert given.params == {"node": "sensor-node-0", "target": "light", "value": 60}
+    assert given.read({"all": json.dumps(shown("c-1", "queued"))}) == chain.Command("c-1", ("queued",))
+    listed = json.dumps([shown("c-2", "queued"), shown("c-1", *chain.DONE)])
+    command = chain.show_command("c-1").read({"commands": "2", "all": listed})
+    assert command.states == chain.DONE
+    promises.done(command)
+    lines = [json.dumps({"text": state, "command": "c-1"}) for state in (*chain.DONE, "sent")]
+    promises.told(command, "\n".join(lines))
+    with pytest.raises(promises.BrokenPromiseError, match="states in HDFS of command c-1"):
+        promises.told(command, "\n".join(lines[1:]))
+    with pytest.raises(promises.BrokenPromiseError, match=r"promised \('queued', .* found \('queued',\)"):
+        promises.done(chain.Command("c-1", ("queued",)))
 
 
 def test_a_promise_that_is_kept():
