@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,13 @@ pattern readwrite site/#
 BATCH, WINDOW = 100, 4
 BOUND = BATCH * WINDOW
 """Readings that one kill may have sent twice."""
+ON_ITS_WAY = 500
+"""What a node has unacknowledged at most: a kill may have stored it."""
+
+
+def readings_of(properties: Any, body: bytes) -> list[Reading]:
+    """Return the readings of a message."""
+    return [Reading.from_line(line) for line in batch.decode(body, properties.content_encoding or "identity")]
 
 
 class RelayProcess(Daemon):
@@ -80,7 +87,7 @@ class Node:
         self.user = user
         self.sent = 0
         self._qos = qos
-        self._unacknowledged = threading.Semaphore(500)
+        self._unacknowledged = threading.Semaphore(ON_ITS_WAY)
         # With a session that outlives the connection, as a node wants that sends again what was not acknowledged.
         kept: dict[str, Any] = {} if protocol == mqtt.MQTTv5 else {"clean_session": False}
         self._client = mqtt.Client(
@@ -90,7 +97,7 @@ class Node:
             **kept,
         )
         self._client.username_pw_set(user, password)
-        self._client.max_inflight_messages_set(500)
+        self._client.max_inflight_messages_set(ON_ITS_WAY)
         self._client.on_publish = lambda *_: self._unacknowledged.release()
         self._client.reconnect_delay_set(1, 1)
         if protocol == mqtt.MQTTv5:
@@ -126,7 +133,7 @@ class Node:
 
     def close(self) -> None:
         """Wait for the last acknowledgement and leave."""
-        for _ in range(500):
+        for _ in range(ON_ITS_WAY):
             assert self._unacknowledged.acquire(timeout=60), "the broker acknowledges nothing"
         self._client.disconnect()
         self._client.loop_stop()
@@ -270,23 +277,38 @@ exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.na
 
     def readings(self) -> list[Reading]:
         """Take all readings off the queue."""
-        return [
-            Reading.from_line(line)
-            for properties, body in self.messages("telemetry")
-            for line in batch.decode(body, properties.content_encoding or "identity")
-        ]
+        return [reading for message in self.messages("telemetry") for reading in readings_of(*message)]
 
     def count(self, lane: str) -> int:
         """Return how many messages are in a lane's queue."""
         with self.channel() as channel:
             return channel.queue_declare(self.names[lane], passive=True).method.message_count
 
-    def account(self) -> dict[str, NodeReport]:
-        """Take all readings off the queue and count them."""
+    def account(self, taken: Iterable[Reading] = ()) -> dict[str, NodeReport]:
+        """Take all readings off the queue and count them, with those that were taken before."""
         account = Account()
-        for reading in self.readings():
+        for reading in (*taken, *self.readings()):
             account.add(reading)
         return account.report()
+
+    def settle(self, what: str, rounds: int, sent: int, bound: int, taken: Iterable[Reading] = ()) -> NodeReport:
+        """Count what arrived of one node's readings: all that was sent, and no more of it twice than may come twice.
+
+        Prints a row of the table in docs/reference/reliability.md.
+
+        Args:
+            what: was done.
+            rounds: how many times.
+            sent: readings that were acknowledged to the node.
+            bound: of the readings that may have come twice.
+            taken: readings that were taken off the queue before.
+        """
+        (report,) = self.account(taken).values()
+        lost = sent - report.distinct
+        print(f"\n| {what} | {rounds:,} | {sent:,} | {lost:,} | {report.duplicates:,} | {bound:,} |")
+        assert (report.distinct, report.lost) == (sent, 0)
+        assert report.duplicates <= bound
+        return report
 
     def reload(self, text: str) -> None:
         self.relay.configure(text)

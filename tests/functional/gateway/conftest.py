@@ -11,6 +11,14 @@ from daemons import RabbitMq, SiteBroker, needed
 from relay_rig import ACL, Node, Rig
 
 _numbers = itertools.count()
+PARTS = 16
+"""In which a million payloads are tried: each takes a minute or two."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests that say so their part of the payloads; without ``--thorough`` there is one, and that a small one."""
+    if "part" in metafunc.fixturenames:
+        metafunc.parametrize("part", range(PARTS) if metafunc.config.getoption("--thorough") else [0])
 
 
 @pytest.fixture(scope="session")
