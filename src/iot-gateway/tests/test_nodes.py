@@ -150,6 +150,19 @@ def test_the_inbox_keeps_the_latest_strangers(nodes: Nodes):
     assert (shown["name"], shown["protocol"], shown["count"]) == ("c", "coap", 1)
 
 
+def test_a_listener_that_fails_keeps_no_other_from_learning_of_it(nodes: Nodes, caplog: pytest.LogCaptureFixture):
+    told: list[set[str]] = []
+
+    def fail(_: set[str]) -> None:
+        raise RuntimeError("a fault that nobody foresaw")
+
+    nodes.on_change(fail)
+    nodes.on_change(told.append)
+    nodes.replace({})
+    assert len(told) == 1
+    assert "nobody foresaw" in caplog.text
+
+
 def test_nodes_that_went_or_changed_are_told_and_those_that_stay_are_not(nodes: Nodes):
     told: list[set[str]] = []
     end = nodes.on_change(told.append)
