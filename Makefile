@@ -38,7 +38,7 @@ test: ## Run every check and test that needs no controller: lint, types, unit, p
 	@tools/setup dev
 	@mkdir -p build
 	@set -o pipefail; .venv/bin/tox run 2>&1 | tee build/test.log || \
-	    { echo "==> Failed (the whole output: build/test.log)"; grep -aE '^(FAILED|ERROR) |^  [a-z-]+: FAIL' build/test.log; exit 1; }
+	    { echo "==> Failed (the whole output: build/test.log)"; grep -aE '^([^|]+ \| )?(FAILED|ERROR|FAIL) |^failed: |^  [a-z-]+: FAIL' build/test.log; exit 1; }
 
 .PHONY: lint unit juju-static charmcraft functional model
 lint unit juju-static charmcraft functional model: ## Run one part of the tests
