@@ -277,7 +277,9 @@ async def test_what_is_stored_is_acknowledged_together_where_nothing_is_left_bef
 @pytest.mark.parametrize(
     ("words", "properties", "reason"),
     [
-        ("site-1.gw", {}, "no node is called"),
+        ("site-1.gw", {}, "the routing key site-1.gw is of no node of this gateway"),
+        ("site-1.other.kitchen", {}, "the routing key site-1.other.kitchen is of no node"),
+        ("kitchen.site-1.gw.kitchen", {}, "is of no node of this gateway"),
         ("site-1.gw.nobody", {}, "no node is called 'nobody'"),
         ("site-1.gw.office", {}, "node office may not use amqp"),
         ("site-1.gw.cellar", {}, "node cellar is disabled"),

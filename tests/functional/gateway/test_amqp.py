@@ -79,12 +79,17 @@ def test_what_makes_no_sense_is_a_dead_letter_and_holds_nothing_up(rig: AmqpRig)
     node.publish(b'[{"n":"node-2/temperature","v":1}]', "b")
     node.publish(b"zipped", "c", content_encoding="gzip")
     node.publish(b'{"id":"x","state":"eaten"}', "command-state")
+    with rig.channel() as channel:
+        # As a node of another gateway may publish, under its own routing key, with a copy for this one.
+        copied = pika.BasicProperties(headers={"CC": [f"{KEY}.{NODE}"]})
+        channel.basic_publish("iot.nodes", f"{NODE}.gateway-1.x", b"[]", copied)
     node.send(1)
     rig.wait_for_readings(1)
-    found = dead_letters(rig, 4)
+    found = dead_letters(rig, 5)
     assert found["node-1/a"][1] == b"no senml"
     assert "may not speak for node-2" in found["node-1/b"][0]
     assert found["node-1/c"] == ("content_encoding='gzip': payloads must not be encoded", b"zipped")
+    assert found["node-1.gateway-1.x"][0] == "the routing key node-1.gateway-1.x is of no node of this gateway"
     assert "state='eaten'" in found["node-1/command-state"][0]
 
 

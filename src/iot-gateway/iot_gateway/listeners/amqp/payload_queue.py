@@ -61,19 +61,23 @@ class PayloadQueue(AmqpConsumer):
         token = Token(channel, method.delivery_tag)
         self._here[token] = None
         routing_key: str = method.routing_key
-        words = routing_key.removeprefix(self._begin).split(".")
+        if not routing_key.startswith(self._begin):
+            # A copy, by the header CC, which RabbitMQ lets anyone set, of what another gateway's node has published.
+            reason = f"the routing key {routing_key} is of no node of this gateway"
+            self._core.intake.bury(self, routing_key, body, reason, token)
+            return
+        name, *more = routing_key.removeprefix(self._begin).split(".")
+        topic = "/".join((name, *more))
         try:
-            node = self._node(words[0])
+            node = self._node(name)
             payload = self._payload(properties, body)
-            if words[1:] == [COMMAND_STATE]:
+            if more == [COMMAND_STATE]:
                 self.reports.take(node, payload, partial(self.acknowledge, (token,)))
                 return
         except (MalformedPayloadError, CommandError) as error:
-            self._core.intake.bury(self, "/".join(words), body, str(error), token)
+            self._core.intake.bury(self, topic, body, str(error), token)
             return
-        self._core.intake.offer(
-            self, node, "/".join(words), payload, token, decoder(payload, properties.content_type or "")
-        )
+        self._core.intake.offer(self, node, topic, payload, token, decoder(payload, properties.content_type or ""))
 
     def _node(self, name: str) -> str:
         # The broker has let it publish under this name; it may have been taken away since.
