@@ -104,7 +104,7 @@ def test_what_a_node_publishes_by_amqp_is_in_hdfs_and_it_can_publish_nothing_els
     juju.wait(jubilant.all_active, error=jubilant.any_error, timeout=60)
     amqp_client.publish_readings(amqp_node, AMQP_READINGS)
     amqp_client.publish(amqp_node, b"21.5", words=".level")
-    another = dataclasses.replace(amqp_node, routing_key=amqp_node.routing_key.replace("amqp-node", "sensor-node-0"))
+    another = dataclasses.replace(amqp_node, routing_key=amqp_node.routing_key.replace("amqp-node", chain.SENSOR_NODE))
     with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
         amqp_client.publish(another, b"21.5", words=".level")
     run_of_it = chain.Sent(amqp_node.name, AMQP_READINGS + 1, 0)
