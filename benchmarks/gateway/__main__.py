@@ -1,6 +1,7 @@
 """Measures the gateway under load, and what a user could run in its place, in one run on this machine's loopback.
 
     python benchmarks/gateway [--seconds 20] [--publishers 10] [--clients 10000] [--without-peers]
+                             [--profile FILE]
 
 Needs mosquitto and rabbitmq-server (packages); uses neither's service, only ports and directories of its own.
 Publishers flood at MQTT QoS 1, each message a SenML pack with one reading (150 bytes), each topic its node's. Every
@@ -38,6 +39,10 @@ def measure(options: argparse.Namespace, directory: Path) -> dict[str, object]:
             print(f"idle: {idle} MB; {options.publishers} publishers flood for {options.seconds} s", flush=True)
             found = {**measured.flood(), "idle_rss_mb": idle}
             print(json.dumps(found), flush=True)
+            if options.profile:
+                print("the same while py-spy looks", flush=True)
+                found["profile"] = measured.profile(options.profile)
+                print(json.dumps(found["profile"], indent=2), flush=True)
             print(f"the same with the uplink down for the whole of {options.seconds} s", flush=True)
             found["uplink_down"] = measured.flood_without_uplink()
             print(json.dumps(found["uplink_down"]), flush=True)
@@ -63,7 +68,11 @@ def measure_peers(options: argparse.Namespace, directory: Path, rabbitmq: Rabbit
     seconds = min(options.seconds, 10.0)
     print(f"peers, each flooded for {seconds} s: Telegraf", flush=True)
     telegraf = peers.telegraf(directory / "peer-telegraf", rabbitmq, options.publishers, seconds)
-    print(json.dumps(telegraf), flush=True)
+    print(
+        "there is none here; docs/explanation/gateway-speed.md says how to build it"
+        if telegraf is None
+        else json.dumps(telegraf)
+    )
     rabbitmq.stop()
     print("RabbitMQ's MQTT plugin", flush=True)
     plugin = peers.rabbitmq_mqtt(directory / "peer-rabbitmq", options.publishers, seconds)
@@ -78,6 +87,7 @@ def main() -> None:
     parser.add_argument("--publishers", type=int, default=10)
     parser.add_argument("--clients", type=int, default=gateway.IDLE_CLIENTS, help="that are only connected")
     parser.add_argument("--without-peers", action="store_true")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="have py-spy write where the relay's time goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-gateway-", dir="/var/tmp") as directory:
         found = measure(options, Path(directory))

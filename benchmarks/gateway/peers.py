@@ -1,6 +1,7 @@
 """What a user could run in the gateway's place, under the same load and in the same run."""
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import processes
 from daemons import Daemon, Mosquitto, RabbitMq, answers, free_port, wait_until
 
 QUEUE = "peer.telemetry"
+_READING = re.compile(rb'bn\\*":\\*"([^/]*)/.*?seq\\*":(\d+)')
+"""In a payload, or in a JSON string that holds it."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -34,7 +37,11 @@ class MqttRabbitMq(RabbitMq):
 def flood(
     daemons: dict[str, Daemon], port: int, rabbitmq: RabbitMq, publishers: int, seconds: float, *, lines: bool = False
 ) -> dict[str, Any]:
-    """Flood a peer whose readings end in :data:`QUEUE`, one a message or one a line; return its figures."""
+    """Flood a peer whose readings end in :data:`QUEUE`; return its figures, and what it lost of what was acknowledged.
+
+    With ``lines`` there may be several in a message, and each is looked at: one that came twice doesn't make up for
+    one that is lost.
+    """
     before = {name: processes.cpu(daemon) for name, daemon in daemons.items()}
     process, results = load.start(load.flood, load.Target(port, publishers, seconds, window=100))
     sent = results.get(timeout=seconds + 120)
@@ -53,24 +60,27 @@ def flood(
             last, quiet = now, time.monotonic()
         time.sleep(0.5)
     used = {name: (processes.cpu(daemon) - before[name]) / sent["sent"] * 1e6 for name, daemon in daemons.items()}
+    arrived_once = _distinct(rabbitmq) if lines else now
     return {
         "readings_per_s": round(sent["sent"] / sent["seconds"]),
         **{f"{name}_cpu_us_per_reading": round(used[name], 2) for name in used},
         "total_cpu_us_per_reading": round(sum(used.values()), 2),
         "sent": sent["sent"],
-        "in_broker": _lines(rabbitmq) if lines else now,
+        "acknowledged": sent["acknowledged"],
+        "in_broker": arrived_once,
+        "lost": sent["acknowledged"] - arrived_once,
     }
 
 
-def _lines(rabbitmq: RabbitMq) -> int:
-    """Take all messages off the queue and count their lines."""
-    found = 0
+def _distinct(rabbitmq: RabbitMq) -> int:
+    """Take all messages off the queue and count the readings in them, each once: by node and count."""
+    found: set[tuple[bytes, bytes]] = set()
     connection = rabbitmq.connect()
     channel = connection.channel()
     while (message := channel.basic_get(QUEUE, auto_ack=True))[0] is not None:
-        found += message[2].count(b"\n")
+        found.update(_READING.findall(message[2]))
     connection.close()
-    return found
+    return len(found)
 
 
 def _declare(rabbitmq: RabbitMq, exchange: str, key: str) -> None:
