@@ -18,7 +18,7 @@ from typing import Any
 
 PROGRAM = Path(__file__)
 PACKAGE = "python3-qpid-proton"
-_TIMEOUT_S = 10
+_TIMEOUT_S = 15
 
 
 def send(

@@ -5,6 +5,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import amqp10
 import pika
@@ -265,6 +266,20 @@ class TestAmqp10:
         assert amqp10.receive(*who, "/amq/queue/iot.node-commands.s-one.a") == {"body": "to a", "id": "7"}
         answer = amqp10.receive(*who, "/amq/queue/iot.node-commands.s-one.b")
         assert "unauthorized-access" in answer.get("error", ""), answer
+
+    def test_a_node_that_is_withdrawn_is_cut_off(self, site: Site, who):
+        with ThreadPoolExecutor(1) as background:
+            waiting = background.submit(amqp10.receive, *who, "/amq/queue/iot.node-commands.s-one.a")
+            gateway = site.gateway("s.one")
+            wait_until(
+                lambda: gateway.queue_declare("iot.node-commands.s-one.a", passive=True).method.consumer_count == 1,
+                8,
+                "the node's link",
+            )
+            site.set("s.one", "a", None)
+            answer = waiting.result()
+        assert "error" in answer, answer
+        assert "nothing came" not in answer["error"], "the connection was closed"
 
     def test_nobody_and_who_has_another_password_are_refused(self, who):
         port, vhost, user, _ = who
