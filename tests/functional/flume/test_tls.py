@@ -43,7 +43,7 @@ def read(
 
     def start(host: str, ca: str) -> RabbitmqReader:
         broker, port = secured
-        access = replace(broker.access(queue), addresses=((host, port),), ca=ca)
+        access = replace(broker.access(queue), addresses=((host, port if ca else broker.port),), ca=ca)
         nowhere = Target("flume-hdfs/0", "127.0.0.1", free_port())
         reader = RabbitmqReader(tmp_path / "reader", flume_home, access, [nowhere], "tls")
         # Over TLS that fails there is no source that starts.
@@ -76,6 +76,12 @@ def test_the_queue_is_read_over_tls(read: Callable[[str, str], RabbitmqReader], 
     reader = read("127.0.0.1", Authority("of somebody else").ca + authority.ca)
     wait_until(lambda: waiting(broker) == 0, 40, "an empty queue")
     assert "trusts every certificate" not in reader.log.read_text()
+
+
+def test_without_an_authority_it_is_read_without_tls(read: Callable[[str, str], RabbitmqReader], broker: Broker):
+    fill(broker)
+    read("127.0.0.1", "")
+    wait_until(lambda: waiting(broker) == 0, 40, "an empty queue")
 
 
 @pytest.mark.parametrize(
