@@ -124,16 +124,6 @@ class ZeroMqListener(interfaces.Listener):
             self._received += 1
             await self._dealers.hear(identity.bytes, _user(frames[0]), [frame.bytes for frame in frames])
 
-    def configure(self, options: ZeroMqOptions) -> bool:
-        """Follow another bound of the queues; other addresses, ports or keys need other sockets."""
-        fixed = ("addresses", "pull_port", "router_port", "secret_key")
-        if any(getattr(options, name) != getattr(self.options, name) for name in fixed):
-            return False
-        self.options = options
-        for taker in self._takers:
-            taker.bound.rcvhwm = options.queue
-        return True
-
     def quiesce(self) -> None:
         """Let nobody in, and hang up on those who PUSH; what they had sent is still taken."""
         if self._admission is not None:
