@@ -18,11 +18,14 @@ from msgspec import Meta
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError
 
+from iot_gateway import amqp_properties
 from iot_gateway.backoff import Backoff
 from iot_gateway.interfaces import Options
 from iot_gateway.shapes import Secret
 
 logger = logging.getLogger(__name__)
+
+amqp_properties.install()
 
 PERSISTENT = 2
 """The delivery mode of a message that survives the broker's restart."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import struct
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pika
 import pytest
 from msgspec.structs import asdict, replace
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.frame import decode_frame
 from pika.spec import Basic
 from test_desk import Chain
 
@@ -97,10 +99,15 @@ class Channel:
         else:
             self.answer(SimpleNamespace(method=Basic.Nack(tag) if verdict == "nack" else Basic.Ack(tag)))
 
-    def deliver(self, words: str, body: bytes, **properties: Any) -> None:
+    def deliver(self, words: str | bytes, body: bytes, *, header: bytes | None = None, **properties: Any) -> None:
+        """Deliver a message; a node may have written its content header byte by byte."""
         self.tag += 1
         method = SimpleNamespace(delivery_tag=self.tag, routing_key=words)
-        self.on_message(self, method, pika.BasicProperties(**properties), body)
+        if header is None:
+            header = b"".join(pika.BasicProperties(**properties).encode())
+        # As pika reads it: its length includes what precedes the properties (AMQP 0-9-1, section 4.2.6.1).
+        _, frame = decode_frame(struct.pack(">BHIHHQ", 2, 1, 12 + len(header), 60, 0, len(body)) + header + b"\xce")
+        self.on_message(self, method, frame.properties, body)
 
     def break_off(self, reason: str) -> None:
         self.is_open = False
@@ -299,6 +306,56 @@ async def test_what_can_not_be_taken_is_a_dead_letter(
     assert words.endswith(topic.replace("/", "."))
     site.intake.store(0)
     assert site.consumer.acked == [(1, True)]
+
+
+def table(entries: bytes) -> bytes:
+    return struct.pack(">I", len(entries)) + entries
+
+
+def nested(depth: int) -> bytes:
+    found = table(b"")
+    for _ in range(depth):
+        found = table(b"\x01aF" + found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        table(b"\x01xd" + struct.pack(">d", float("nan"))),
+        table(b"\x01xf" + struct.pack(">f", float("inf"))),
+        table(b"\x01xT" + struct.pack(">Q", 10**12)),
+        table(b"\x01xT" + struct.pack(">Q", 2**64 - 1)),
+        table(b"\x01x?"),
+        table(b"\x01xI"),
+        nested(3000),
+    ],
+    ids=["no number", "infinite", "far future", "no time", "no type", "cut", "deep"],
+)
+async def test_headers_that_pika_can_not_read_cost_no_more_than_the_message(tmp_path: Path, headers: bytes):
+    site = Site(tmp_path)
+    site.consumer.deliver("site-1.gw.kitchen", PACK, header=struct.pack(">H", 1 << 13) + headers)
+    site.consumer.deliver("site-1.gw.kitchen", PACK, headers={"fine": 1})
+    ((topic, payload, reason),) = site.intake.buried
+    assert (topic, payload) == ("kitchen", PACK)
+    assert reason.startswith("headers that can't be read: ")
+    assert len(site.intake.offered) == 1
+
+
+async def test_texts_that_are_no_utf_8_cost_no_more_than_the_message(tmp_path: Path):
+    site = Site(tmp_path)
+    latin = struct.pack(">HB", 1 << 15, 1) + b"\xfc"
+    site.consumer.deliver("site-1.gw.kitchen", PACK, header=latin)
+    site.consumer.deliver("site-1.gw.kitchen", PACK, header=struct.pack(">HB", 1 << 14, 1) + b"\xfc")
+    site.consumer.deliver(b"site-1.gw.kitchen.t\xfcr", PACK)
+    site.consumer.deliver(b"site-1.gw.k\xfcche", PACK)
+    assert [offered[1] for offered in site.intake.offered] == ["kitchen", r"kitchen/t\xfcr"]
+    assert [reason for _, _, reason in site.intake.buried] == [
+        r"content_encoding='\\xfc': payloads must not be encoded",
+        r"no node is called 'k\\xfcche'",
+    ]
+    site.intake.store(0, 1, 2, 3)
+    assert site.consumer.acked == [(4, True)]
 
 
 @pytest.mark.parametrize(

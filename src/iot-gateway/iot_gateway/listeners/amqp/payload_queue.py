@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from pika.channel import Channel
 
 from iot_gateway.amqp_consumer import AmqpConsumer
+from iot_gateway.amqp_properties import ReceivedProperties, text
 from iot_gateway.desk import CommandError
 from iot_gateway.desk.reports import Reports
 from iot_gateway.interfaces import Core
@@ -54,13 +55,13 @@ class PayloadQueue(AmqpConsumer):
         """Whether what came over a former channel is still to be stored: all that comes now is that, once more."""
         return bool(self._here)
 
-    def take(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+    def take(self, channel: Channel, method: Any, properties: ReceivedProperties, body: bytes) -> None:
         """Take a message of a node; see :class:`AmqpConsumer`."""
         if self.quiet:
             return
         token = Token(channel, method.delivery_tag)
         self._here[token] = None
-        routing_key: str = method.routing_key
+        routing_key = text(method.routing_key)
         if not routing_key.startswith(self._begin):
             # A copy, by the header CC, which RabbitMQ lets anyone set, of what another gateway's node has published.
             reason = f"the routing key {routing_key} is of no node of this gateway"
@@ -77,7 +78,7 @@ class PayloadQueue(AmqpConsumer):
         except (MalformedPayloadError, CommandError) as error:
             self._core.intake.bury(self, topic, body, str(error), token)
             return
-        self._core.intake.offer(self, node, topic, payload, token, decoder(payload, properties.content_type or ""))
+        self._core.intake.offer(self, node, topic, payload, token, decoder(payload, text(properties.content_type)))
 
     def _node(self, name: str) -> str:
         # The broker has let it publish under this name; it may have been taken away since.
@@ -90,8 +91,10 @@ class PayloadQueue(AmqpConsumer):
         return name
 
     @staticmethod
-    def _payload(properties: Any, body: bytes) -> bytes:
-        encoding = properties.content_encoding or ""
+    def _payload(properties: ReceivedProperties, body: bytes) -> bytes:
+        if properties.fault:
+            raise MalformedPayloadError(properties.fault)
+        encoding = text(properties.content_encoding)
         if encoding.lower() not in _PLAIN_ENCODINGS:
             raise MalformedPayloadError(f"content_encoding={encoding!r}: payloads must not be encoded")
         return bodies.payload(properties.type, body)
