@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from chain import ROOT
@@ -87,7 +88,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="coverage-") as data:
         jobs = chosen(list(kinds[words[0]](Path(data))), words[1:])
-        failed = SideBySide(min(len(jobs), os.cpu_count() or 1)).run(jobs)
+        failed = SideBySide(min(len(jobs), os.cpu_count() or 1), partial(print, flush=True)).run(jobs)
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
