@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -91,6 +92,36 @@ def test_what_makes_no_sense_is_a_dead_letter_and_holds_nothing_up(rig: AmqpRig)
     assert found["node-1/c"] == ("content_encoding='gzip': payloads must not be encoded", b"zipped")
     assert found["node-1.gateway-1.x"][0] == "the routing key node-1.gateway-1.x is of no node of this gateway"
     assert "state='eaten'" in found["node-1/command-state"][0]
+
+
+class Written(pika.BasicProperties):
+    """Properties whose content header a node has written itself."""
+
+    def __init__(self, header: bytes):
+        super().__init__()
+        self._header = header
+
+    def encode(self) -> list[bytes]:
+        return [self._header]
+
+
+def test_no_header_of_a_node_keeps_the_relay_from_the_messages_of_others(rig: AmqpRig):
+    def table(entries: bytes) -> bytes:
+        return struct.pack(">I", len(entries)) + entries
+
+    deep = table(b"")
+    for _ in range(3000):
+        deep = table(b"\x01aF" + deep)
+    late, headers = table(b"\x01xT" + struct.pack(">Q", 2**63)), struct.pack(">H", 1 << 13)
+    hostile = PikaNode(rig, "node-2")
+    for header in (headers + deep, headers + late, struct.pack(">HB", 1 << 14, 1) + b"\xfc"):
+        hostile.channel.basic_publish("iot.nodes", hostile.key, b"harm", Written(header))
+    hostile.channel.basic_publish("iot.nodes", b"%s.\xfc" % hostile.key.encode(), b"harm")
+    PikaNode(rig, NODE).send(1)
+    rig.wait_for_readings(1)
+    wait_until(lambda: rig.waiting("iot.dead-letters") == 4, 20, "all of it dead letters")
+    assert rig.relay.status()["listeners"]["amqp"]["connections"] == 1
+    assert rig.waiting(QUEUE) == 0
 
 
 def test_a_node_can_do_nothing_but_speak_for_itself_and_hear_its_commands(rig: AmqpRig):
