@@ -13,8 +13,8 @@ import pytest
 from mqtt_rig import Client, Rig, connect, publish, run, string, until
 from msgspec.structs import replace
 
-from iot_gateway.desk import CommandRequest, State, desk
-from iot_gateway.listeners.mqtt import MqttOptions, courier, site, wire
+from iot_gateway.desk import CommandRequest, State, desk, reports
+from iot_gateway.listeners.mqtt import MqttOptions, site, wire
 from iot_gateway.listeners.mqtt.courier import matches
 
 STATE = "commands/node-1/state"
@@ -278,7 +278,7 @@ def test_every_quality_of_service(tmp_path: Path):
 
 
 def test_it_is_acknowledged_only_when_the_book_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(courier, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reports, "RETRY_SECONDS", 0.01)
 
     async def test(rig: Rig) -> None:
         async with desk_of(rig):
@@ -312,7 +312,7 @@ def test_a_disk_that_takes_nothing_costs_neither_memory_nor_the_end(tmp_path: Pa
             node = await rig.node()
             node.send(*(publish(STATE, said("applied"), qos=0) for _ in range(500)))
             await until(lambda: rig.listener.status()["reports"] == 500)
-            assert rig.hub.commands.hearing <= 101
+            assert rig.hub.reports.waiting <= 101
             await rig.stop()
             assert rig.desk.status()["by_state"][State.QUEUED] == 1
 

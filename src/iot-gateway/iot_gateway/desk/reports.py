@@ -18,6 +18,11 @@ class Reports:
         self._desk = desk
         self._noting: set[asyncio.Task[None]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many they are."""
+        return len(self._noting)
+
     def take(self, node: str, payload: bytes, done: Callable[[], None]) -> None:
         """Take a report in JSON; ``done`` is called once it is on disk, or is known to be no news.
 

@@ -5,19 +5,12 @@ so hold for it; but only while the node is connected, so that the desk can still
 comes on ``<commands_prefix>/<node>/state`` and is taken by the listener itself (see docs/adr/0135).
 """
 
-import asyncio
-import logging
 import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
-from iot_gateway.desk import BookError, Command, CommandError, Courier, Desk, NodeReport, NotReachedError, State
+from iot_gateway.desk import Command, Courier, Desk, NotReachedError, State
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.hub import PROTOCOL
-
-logger = logging.getLogger(__name__)
-
-RETRY_SECONDS: Final = 1.0
 
 
 class SiteBroker(Protocol):
@@ -45,7 +38,6 @@ class MqttCourier(Courier):
         self._prefix = prefix
         self._takers: dict[str, dict[object, float]] = {}
         """Of each node the connections that take commands, and since when."""
-        self._hearing: set[asyncio.Task[None]] = set()
 
     def takes(self, node: str, connection: object) -> None:
         """A connection of a node has subscribed to its commands, or has a session that may have."""
@@ -84,42 +76,6 @@ class MqttCourier(Courier):
         if reason >= Reason.UNSPECIFIED:
             raise NotReachedError(f"the broker refuses it: code {reason:#x}")
         return State.SENT
-
-    # What nodes say
-
-    @property
-    def hearing(self) -> int:
-        """How much of what was said is not on disk yet."""
-        return len(self._hearing)
-
-    def hear(self, node: str, payload: bytes, done: Callable[[], None]) -> None:
-        """Take what a node says of a command; ``done`` is called once that is on disk.
-
-        Raises:
-            CommandError: it is nothing that a node may say.
-        """
-        said = NodeReport.from_json(payload)
-        task = asyncio.create_task(self._note(node, said, done))
-        self._hearing.add(task)
-        task.add_done_callback(self._hearing.discard)
-
-    def close(self) -> None:
-        """Note nothing more; what is not on disk the node says again."""
-        for task in self._hearing:
-            task.cancel()
-
-    async def _note(self, node: str, said: NodeReport, done: Callable[[], None]) -> None:
-        while True:
-            try:
-                await self._desk.report(node, said.id, State(said.state), said.reason)
-            except BookError:
-                await asyncio.sleep(RETRY_SECONDS)
-            except CommandError as error:
-                logger.warning("node %s says of a command: %s", node, error)
-                break
-            else:
-                break
-        done()
 
 
 def matches(pattern: str, topic: str) -> bool:

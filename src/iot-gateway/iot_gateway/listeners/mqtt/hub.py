@@ -1,9 +1,9 @@
 """What the connections of the listener share."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from iot_gateway.desk.reports import Reports
 from iot_gateway.interfaces import Intake
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.exactly_once import ExactlyOnce, Session
@@ -50,19 +50,6 @@ class Commands(Protocol):
         """A connection takes no more commands."""
         ...
 
-    def hear(self, node: str, payload: bytes, done: Callable[[], None]) -> None:
-        """Take what a node says of a command; ``done`` is called once that is on disk.
-
-        Raises:
-            CommandError: it is nothing that a node may say.
-        """
-        ...
-
-    @property
-    def hearing(self) -> int:
-        """How much of what was said is not on disk yet."""
-        ...
-
 
 @dataclass(slots=True)
 class Counters:
@@ -89,9 +76,10 @@ class Hub:
     commands: Commands
     """Set before the first connection."""
 
-    def __init__(self, options: MqttOptions, intake: Intake, nodes: Nodes, ledger: Ledger):
+    def __init__(self, options: MqttOptions, intake: Intake, reports: Reports, nodes: Nodes, ledger: Ledger):
         self.options = options
         self.intake = intake
+        self.reports = reports
         self.nodes = nodes
         self.ledger = ledger
         self.values = LastValues()

@@ -144,10 +144,10 @@ class Inbound:
             self.in_flight += 1
             if self.in_flight > hub.options.receive_maximum:
                 self._too_many()
-        elif hub.commands.hearing > hub.options.receive_maximum:
+        elif hub.reports.waiting > hub.options.receive_maximum:
             return  # QoS 0 promises nothing
         try:
-            hub.commands.hear(self._node, payload, lambda: None if token is None else source.acknowledge([token]))
+            hub.reports.take(self._node, payload, lambda: None if token is None else source.acknowledge([token]))
         except CommandError as error:
             hub.intake.bury(source, f"{hub.options.commands_prefix}/{self._node}/state", payload, str(error), token)
 

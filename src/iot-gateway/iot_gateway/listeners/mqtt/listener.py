@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
+from iot_gateway.desk.reports import Reports
 from iot_gateway.errors import ConfigError
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.connection import NodeConnection
@@ -32,7 +33,7 @@ class MqttListener(interfaces.Listener):
 
     def __init__(self, options: MqttOptions, core: interfaces.Core):
         self.options = options
-        self._hub = Hub(options, core.intake, core.nodes, Ledger(core.state / "mqtt" / "ledger"))
+        self._hub = Hub(options, core.intake, Reports(core.desk), core.nodes, Ledger(core.state / "mqtt" / "ledger"))
         self._site = SiteLink(self._hub)
         self._courier = MqttCourier(core.desk, self._site, options.commands_prefix)
         self._hub.commands = self._courier
@@ -57,7 +58,7 @@ class MqttListener(interfaces.Listener):
         finally:
             for end in ends:
                 end()
-            self._courier.close()
+            self._hub.reports.close()
             await self._close()
 
     async def _until_open(self) -> None:
