@@ -30,8 +30,9 @@ from iot_gateway import interfaces
 from iot_gateway.backoff import Backoff
 from iot_gateway.listeners.zeromq.admission import DOMAIN, CurveAdmission
 from iot_gateway.listeners.zeromq.options import ZeroMqOptions
-from iot_gateway.listeners.zeromq.sources import Dealers, PullSource, decoder
+from iot_gateway.listeners.zeromq.sources import Dealers, PullSource
 from iot_gateway.listeners.zeromq.taking import Taker
+from iot_gateway.payloads import decoder
 
 logger = logging.getLogger(__name__)
 

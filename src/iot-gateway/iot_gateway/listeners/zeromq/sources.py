@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import zmq
 import zmq.asyncio
@@ -12,11 +12,9 @@ from iot_gateway import interfaces
 from iot_gateway.desk import Command, Courier, NodeReport, NotReachedError, State
 from iot_gateway.desk.errors import CommandError
 from iot_gateway.listeners.zeromq.admission import PROTOCOL
-from iot_telemetry import senml_cbor
+from iot_gateway.payloads import decoder
 
 logger = logging.getLogger(__name__)
-
-_CBOR_ARRAYS: Final = range(0x80, 0xA0)
 
 
 class PullSource:
@@ -111,8 +109,3 @@ class Dealers(PullSource, Courier):
             self.identities.pop(command.node, None)
             raise NotReachedError("its connection is gone")
         return State.SENT
-
-
-def decoder(payload: bytes) -> interfaces.Decode | None:
-    """Return what reads a payload, by its first byte; None for what the configuration says of its topic."""
-    return senml_cbor.decode if payload and payload[0] in _CBOR_ARRAYS else None
