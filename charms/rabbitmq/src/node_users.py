@@ -67,20 +67,22 @@ def ensure_node_users(management: Management, asked: Iterable[GatewayNodes]) -> 
     found.forget(gone)
     entries = _Entries(wanted.values())
     missing = entries.missing(found)
+    stale_queues = found.queues - entries.queues.keys()
+    stale_bindings = {binding for binding in found.bindings - entries.bindings.keys() if binding[:2] in entries.queues}
     if len(gone) + len(missing["users"]) > _AT_ONCE:
         progress.announce(f"Telling RabbitMQ of nodes: {len(missing['users']):,} to make, {len(gone):,} to remove")
+    elif len(stale_bindings) > _AT_ONCE:
+        progress.announce(f"Telling RabbitMQ that {len(stale_bindings):,} nodes are of one gateway less")
     for names in _pieces(gone):
         management.delete_users(names)
     for user, vhost in found.permissions.keys() - entries.permissions.keys():
         management.delete_permissions(vhost, user)
-    for vhost, queue in found.queues - entries.queues.keys():
-        management.delete_queue(vhost, queue)
-    for vhost, queue, key in found.bindings - entries.bindings.keys():
-        if (vhost, queue) in entries.queues:
-            management.delete_binding(vhost, NODE_COMMANDS_EXCHANGE, queue, key)
     for kind, listed in missing.items():
         for piece in _pieces(listed):
             management.declare({kind: piece})
+    # Last, for it takes longest: by then nobody may use them any more.
+    management.delete_queues(stale_queues)
+    management.delete_bindings(NODE_COMMANDS_EXCHANGE, stale_bindings)
     return Changes(made=len(missing["users"]), removed=len(gone))
 
 

@@ -204,10 +204,12 @@ def test_hundreds_of_nodes_are_made_once(site: Site, monkeypatch: pytest.MonkeyP
     hashes = {f"node-{number}": password_hash(str(number)) for number in range(300)}
     asked = [GatewayNodes("gateway", site.vhost, key, hashes) for key in GATEWAYS]
     assert ensure_node_users(site.management, asked) == Changes(made=300, removed=0)
+    before = site.management.definitions()
     with monkeypatch.context() as patch:
-        for name in ("declare", "delete_users", "delete_permissions", "delete_queue", "delete_binding"):
+        for name in ("declare", "delete_users", "delete_permissions"):
             patch.setattr(Management, name, lambda *_: pytest.fail("nothing is to change"))
         assert ensure_node_users(site.management, asked) == Changes(made=0, removed=0)
+    assert site.management.definitions() == before
     fewer = [GatewayNodes("gateway", site.vhost, "s.two", {"node-7": hashes["node-7"]})]
     assert ensure_node_users(site.management, fewer) == Changes(made=0, removed=299)
     definitions = site.management.definitions()

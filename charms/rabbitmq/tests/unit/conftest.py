@@ -174,12 +174,14 @@ class FakeBroker:
         self._remove("permissions", vhost=vhost, user=user)
         self._remove("topic_permissions", vhost=vhost, user=user)
 
-    def delete_queue(self, vhost: str, queue: str) -> None:
-        self._remove("queues", vhost=vhost, name=queue)
-        self._remove("bindings", vhost=vhost, destination=queue)
+    def delete_queues(self, queues: Iterable[tuple[str, str]]) -> None:
+        for vhost, queue in queues:
+            self._remove("queues", vhost=vhost, name=queue)
+            self._remove("bindings", vhost=vhost, destination=queue)
 
-    def delete_binding(self, vhost: str, exchange: str, queue: str, key: str) -> None:
-        self._remove("bindings", vhost=vhost, source=exchange, destination=queue, routing_key=key)
+    def delete_bindings(self, exchange: str, bindings: Iterable[tuple[str, str, str]]) -> None:
+        for vhost, queue, key in bindings:
+            self._remove("bindings", vhost=vhost, source=exchange, destination=queue, routing_key=key)
 
     def _remove(self, kind: str, **like: str) -> None:
         self.declared[kind] = [

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import node_users
+from iot_charm import progress
 from node_users import Changes, GatewayNodes, ensure_node_users
 
 HASHES = {"a": "A" * 48, "b": "B" * 48}
@@ -50,9 +51,11 @@ def test_a_node_gets_a_user_its_permissions_and_a_queue(broker: Any):
 
 def test_what_is_there_already_is_not_declared_again(broker: Any, monkeypatch: pytest.MonkeyPatch):
     ensure_node_users(broker, [ONE, TWO])
-    for name in ("declare", "delete_users", "delete_permissions", "delete_queue", "delete_binding"):
+    for name in ("declare", "delete_users", "delete_permissions"):
         monkeypatch.setattr(broker, name, lambda *_: pytest.fail("nothing is to change"))
+    before = {kind: list(entries) for kind, entries in broker.declared.items()}
     assert ensure_node_users(broker, [TWO, ONE]) == Changes(made=0, removed=0)
+    assert broker.declared == before
 
 
 def test_a_node_that_is_not_asked_for_goes_with_all_that_it_had(broker: Any):
@@ -126,3 +129,16 @@ def test_thousands_go_in_few_requests(broker: Any, monkeypatch: pytest.MonkeyPat
     ensure_node_users(broker, [GatewayNodes("gateway", "iot", "s.one", hashes)])
     assert sizes == [500, 100] * 5
     assert ensure_node_users(broker, []) == Changes(made=0, removed=600)
+
+
+def test_it_is_told_when_thousands_lose_a_gateway(broker: Any, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    monkeypatch.setattr(progress, "announce", said.append)
+    hashes = {f"node-{number}": "A" * 48 for number in range(600)}
+    ensure_node_users(broker, [GatewayNodes("gateway", "iot", key, hashes) for key in ("s.one", "s.two")])
+    ensure_node_users(broker, [GatewayNodes("gateway", "iot", "s.two", hashes)])
+    assert said == [
+        "Telling RabbitMQ of nodes: 600 to make, 0 to remove",
+        "Telling RabbitMQ that 600 nodes are of one gateway less",
+    ]
+    assert {key for _, key in bindings(broker)} == {f"s.two.{node}" for node in hashes}
