@@ -329,3 +329,27 @@ def test_the_prefetch_holds_while_nothing_can_be_stored(rig: AmqpRig):
     rig.relay.signal(18)
     rig.wait_for_readings(3 * PREFETCH)
     assert sum(rig.seen.values()) == 3 * PREFETCH
+
+
+def test_a_command_while_rabbitmq_is_short_of_memory_does_not_stop_the_draining(rig: AmqpRig):
+    """It reads nothing more from a connection that has published: acknowledgements must go over another."""
+    rig.relay.signal(19)
+    PikaNode(rig, NODE).send(2 * PREFETCH)
+    rig.relay.kill()  # what it had taken is the queue's again
+    keeper = rig.channel()
+    wait_until(lambda: rig.waiting(QUEUE) == 2 * PREFETCH, 10, "all of it in the queue")
+    for _ in range(2 * PREFETCH):
+        keeper.basic_get(QUEUE)
+    rig.start()
+    alarm = "{resource_limit, memory, node()}"
+    rig.broker.control("eval", f"rabbit_alarm:set_alarm({{{alarm}, []}}).")
+    try:
+        taker = PikaNode(rig, NODE)
+        taker.channel.basic_consume(commands_queue(NODE), lambda *_: None)
+        rig.ask("send-command", id="c-1", node=NODE, target="light", value=1)
+        rig.wait_for(lambda s: s["listeners"]["amqp"]["blocked"], "commands held up")
+        keeper.close()
+        rig.wait_for(lambda s: s["listeners"]["amqp"]["received"] == 2 * PREFETCH, "all of it taken", 20)
+    finally:
+        rig.broker.control("eval", f"rabbit_alarm:clear_alarm({alarm}).")
+    rig.wait_for_readings(2 * PREFETCH)

@@ -29,7 +29,10 @@ class AmqpListener(interfaces.Listener):
         self._core = core
         self._queue = PayloadQueue(options, core)
         self._courier = AmqpCourier(options, core.nodes, core.desk)
-        self._connection = AmqpConnection(options, f"iot-gateway nodes of {options.key}", (self._queue, self._courier))
+        # While RabbitMQ is short of memory or disk, it reads nothing more from a connection that publishes, and so no
+        # acknowledgement either: what is taken, which gives it room again, must not wait for that.
+        self._connection = AmqpConnection(options, f"iot-gateway nodes of {options.key}", (self._queue,))
+        self._commands = AmqpConnection(options, f"iot-gateway commands to nodes of {options.key}", (self._courier,))
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -37,6 +40,7 @@ class AmqpListener(interfaces.Listener):
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._connection.run())
+                tasks.create_task(self._commands.run())
                 tasks.create_task(self._courier.look())
         finally:
             detach()
@@ -50,8 +54,8 @@ class AmqpListener(interfaces.Listener):
         """Return ``connected`` (and consuming), ``error``, ``blocked``, ``connections``, ``received``, ``queued``."""
         return {
             "connected": self._queue.consuming,
-            "error": self._connection.error or self._queue.error or self._courier.error,
-            "blocked": self._connection.blocked,
+            "error": self._connection.error or self._queue.error or self._commands.error or self._courier.error,
+            "blocked": self._commands.blocked,
             "connections": self._connection.connections,
             "received": self._queue.received,
             "queued": self._courier.queued,
