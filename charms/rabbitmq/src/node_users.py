@@ -23,6 +23,9 @@ Entry = dict[str, Any]
 """An entry of a listing of RabbitMQ's definitions."""
 
 _HASHING: Final = "rabbit_password_hashing_sha256"
+_LIMITS: Final = {"max-connections": 10, "max-channels": 100}
+"""Of each user: a node that connects without end must not take the connections of all others. A node has one; those
+that it lost its network over are there until their heartbeats are missed, and AMQP 1.0 counts a session as one more."""
 _AT_ONCE: Final = 500
 """Entries in a request: far fewer than a busy broker sees to before the request times out."""
 _QUEUES = f"{NODE_COMMANDS_EXCHANGE}."
@@ -194,6 +197,7 @@ class _Entries:
             "password_hash": user.password_hash,
             "hashing_algorithm": _HASHING,
             "tags": [TAG],
+            "limits": _LIMITS,
         }
         for vhost, keys in user.keys.items():
             of_user = {"user": name, "vhost": vhost}
@@ -224,7 +228,11 @@ class _Entries:
     def missing(self, found: _Found) -> dict[str, list[Entry]]:
         """Return what the broker lacks, as a listing, in the order in which it is to be declared."""
         return {
-            "users": [entry for key, entry in self.users.items() if key not in found.users],
+            "users": [
+                entry
+                for key, entry in self.users.items()
+                if key not in found.users or found.users[key].get("limits") != _LIMITS
+            ],
             "permissions": [entry for key, entry in self.permissions.items() if found.permissions.get(key) != entry],
             "topic_permissions": [
                 entry for key, entry in self.topic_permissions.items() if found.topic_permissions.get(key) != entry

@@ -123,10 +123,35 @@ def test_a_node_can_do_nothing_else(site: Site):
         lambda channel: channel.queue_bind(own, topology.NODES_EXCHANGE, "#"),
         lambda channel: channel.exchange_declare("mine"),
     ):
+        node = site.node("s.one", "a", "secret")
         with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
-            attempt(site.node("s.one", "a", "secret"))
+            attempt(node)
         assert refused.value.reply_code == 403
+        node.connection.close()
     assert taken(site.gateway("s.one"), "iot.nodes.s.one") == []
+
+
+def test_a_node_that_connects_without_end_is_refused_and_no_other(site: Site):
+    for node in ("a", "b"):
+        site.set("s.one", node, "secret")
+    opened = [site.node("s.one", "a", "secret") for _ in range(10)]
+    with pytest.raises(pika.exceptions.AMQPConnectionError):
+        site.node("s.one", "a", "secret")
+    assert is_confirmed(site.node("s.one", "b", "secret"), "s.one.b")
+    assert is_confirmed(opened[0], "s.one.a"), "those that it has go on"
+    opened.pop().connection.close()
+    wait_until(lambda: can_connect(site), 10, "room for another")
+    with pytest.raises(pika.exceptions.AMQPError):
+        _ = [opened[0].connection.channel() for _ in range(101)]
+
+
+def can_connect(site: Site) -> bool:
+    """Tell whether node a gets in once more."""
+    try:
+        site.node("s.one", "a", "secret")
+    except pika.exceptions.AMQPConnectionError:
+        return False
+    return True
 
 
 def test_a_further_routing_key_in_a_header_does_not_hide_who_published(site: Site):

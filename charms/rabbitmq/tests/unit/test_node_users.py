@@ -83,6 +83,15 @@ def test_a_gateway_that_moves_to_another_virtual_host_takes_its_nodes_along(brok
         assert {entry["vhost"] for entry in broker.declared[kind] if "gateway" in str(entry)} == {"lab"}, kind
 
 
+def test_a_user_that_knows_no_limits_gets_them_and_keeps_its_connections(broker: Any):
+    ensure_node_users(broker, [ONE])
+    (former,) = (user for user in broker.declared["users"] if user["name"] == "gateway.a")
+    assert former.pop("limits") == {"max-connections": 10, "max-channels": 100}
+    assert ensure_node_users(broker, [ONE]) == Changes(made=1, removed=0)
+    (user,) = (user for user in broker.declared["users"] if user["name"] == "gateway.a")
+    assert user["limits"] == {"max-connections": 10, "max-channels": 100}
+
+
 def test_another_password_makes_the_user_anew(broker: Any):
     ensure_node_users(broker, [ONE])
     rotated = GatewayNodes("gateway", "iot", "s.one", {**HASHES, "a": "C" * 48}, is_new=True)
