@@ -432,6 +432,23 @@ async def test_a_consumer_that_the_broker_ends_begins_again(tmp_path: Path, monk
     assert site.listener.status()["error"] is None
 
 
+async def test_a_channel_that_the_broker_closes_over_what_can_not_be_stored_waits_for_that(tmp_path: Path):
+    """After half an hour (``consumer_timeout``): each further delivery would bring the messages to their limit."""
+    site = Site(tmp_path)
+    site.queue._backoff._delay = 0.01
+    first = site.consumer
+    for _ in range(2):
+        first.deliver("site-1.gw.kitchen", PACK)
+    first.break_off("delivery acknowledgement on channel 1 timed out")
+    await until(lambda: site.consumer is not first)
+    assert site.consumer.consumed is None
+    assert site.listener.status()["error"] == "delivery acknowledgement on channel 1 timed out"
+    site.intake.store(0, 1)
+    assert site.consumer.consumed == QUEUE
+    assert first.acked == site.consumer.acked == []
+    assert site.listener.status()["error"] is None
+
+
 async def test_a_command_goes_when_the_node_s_queue_has_a_consumer(tmp_path: Path):
     async with running(tmp_path) as site:
         theirs = "iot.node-commands.gateway.kitchen"
