@@ -5,7 +5,9 @@ The distribution's own services are neither used nor touched. A daemon dies with
 
 import contextlib
 import ctypes
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,10 +22,19 @@ RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _PR_SET_PDEATHSIG = 1
 
 
+PORTS = range(10_240, 28_000)
+"""Below the ports that Linux gives to whoever connects (ip_local_port_range), and those of the tests of Hadoop."""
+_candidates = itertools.islice(itertools.cycle(PORTS), random.randrange(len(PORTS)), None)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens at, nor is given before a daemon that starts slowly does."""
+    for port in itertools.islice(_candidates, len(PORTS)):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no port of {PORTS} is free")
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:

@@ -8,13 +8,13 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import requests
+from daemons import free_port
 
 from iot_charm.java import JVM_DIRECTORY
 
@@ -35,12 +35,6 @@ def unpack(name: str, destination: Path) -> None:
     archive = subprocess.run(build, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
     destination.mkdir()
     subprocess.run(["tar", "-xzf", archive, "--strip-components=1", "-C", destination], check=True)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
