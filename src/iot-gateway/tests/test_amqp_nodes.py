@@ -432,6 +432,45 @@ async def test_a_consumer_that_the_broker_ends_begins_again(tmp_path: Path, monk
     assert site.listener.status()["error"] is None
 
 
+async def test_while_the_disk_does_not_keep_up_messages_are_not_read(tmp_path: Path):
+    site = Site(tmp_path)
+    channel = site.consumer
+    channel.deliver("site-1.gw.kitchen", PACK)
+    site.queue.pause()
+    for number in range(3):
+        channel.deliver("site-1.gw.kitchen", b"%d" % number)
+    assert len(site.intake.offered) == 1
+    site.intake.store(0)
+    assert channel.acked == [(1, True)]
+    site.queue.resume()
+    assert [payload for _, _, payload, _ in site.intake.offered[1:]] == [b"0", b"1", b"2"]
+    site.intake.store(1, 2, 3)
+    assert channel.acked[1:] == [(4, True)]
+
+
+async def test_what_is_not_read_when_the_channel_goes_is_read_once_when_it_comes_again(tmp_path: Path):
+    site = Site(tmp_path)
+    site.queue.pause()
+    site.consumer.deliver("site-1.gw.kitchen", PACK)
+    site.lose()
+    site.connect()
+    assert site.consumer.consumed == QUEUE
+    site.consumer.deliver("site-1.gw.kitchen", PACK)
+    site.queue.resume()
+    assert len(site.intake.offered) == 1
+    site.intake.store(0)
+    assert site.consumer.acked == [(1, True)]
+
+
+async def test_after_the_quiet_nothing_that_waited_is_read(tmp_path: Path):
+    site = Site(tmp_path)
+    site.queue.pause()
+    site.consumer.deliver("site-1.gw.kitchen", PACK)
+    site.listener.quiesce()
+    site.queue.resume()
+    assert site.intake.offered == []
+
+
 async def test_a_channel_that_the_broker_closes_over_what_can_not_be_stored_waits_for_that(tmp_path: Path):
     """After half an hour (``consumer_timeout``): each further delivery would bring the messages to their limit."""
     site = Site(tmp_path)

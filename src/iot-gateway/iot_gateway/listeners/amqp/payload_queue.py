@@ -5,6 +5,7 @@ channel or the relay is gone; so at most ``prefetch`` messages come twice for ea
 """
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -49,6 +50,9 @@ class PayloadQueue(AmqpConsumer):
         self._begin = f"{options.key}."
         self._here: dict[Token, None] = {}
         """Messages that are not stored yet, in their order; of former channels as well."""
+        self._paused = False
+        self._unread: deque[tuple[Channel, Any, ReceivedProperties, bytes]] = deque()
+        """Messages that came while the disk did not keep up: as readings they would take several times their memory."""
 
     @property
     def held(self) -> bool:
@@ -57,8 +61,12 @@ class PayloadQueue(AmqpConsumer):
 
     def take(self, channel: Channel, method: Any, properties: ReceivedProperties, body: bytes) -> None:
         """Take a message of a node; see :class:`AmqpConsumer`."""
-        if self.quiet:
-            return
+        if self._paused:
+            self._unread.append((channel, method, properties, body))
+        elif not self.quiet:
+            self._read(channel, method, properties, body)
+
+    def _read(self, channel: Channel, method: Any, properties: ReceivedProperties, body: bytes) -> None:
         token = Token(channel, method.delivery_tag)
         self._here[token] = None
         routing_key = text(method.routing_key)
@@ -120,7 +128,16 @@ class PayloadQueue(AmqpConsumer):
         return token
 
     def pause(self) -> None:
-        """Nothing is held up here: the broker gives no more than ``prefetch`` messages that are not acknowledged."""
+        """Leave what comes as it is: the broker gives no more than ``prefetch`` messages that are not acknowledged."""
+        self._paused = True
 
     def resume(self) -> None:
-        """See :meth:`pause`."""
+        """Read what has come meanwhile, until there is too much of it again."""
+        self._paused = False
+        while self._unread and not self._paused:
+            self.take(*self._unread.popleft())
+
+    def lose(self) -> None:
+        """The channel is gone; what was not read comes again."""
+        super().lose()
+        self._unread.clear()
