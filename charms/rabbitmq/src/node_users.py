@@ -25,7 +25,7 @@ Entry = dict[str, Any]
 _HASHING: Final = "rabbit_password_hashing_sha256"
 _LIMITS: Final = {"max-connections": 10, "max-channels": 100}
 """Of each user: a node that connects without end must not take the connections of all others. A node has one; those
-that it lost its network over are there until their heartbeats are missed, and AMQP 1.0 counts a session as one more."""
+that it lost its network over are there until their heartbeats are missed."""
 _AT_ONCE: Final = 500
 """Entries in a request: far fewer than a busy broker sees to before the request times out."""
 _QUEUES = f"{NODE_COMMANDS_EXCHANGE}."
