@@ -337,6 +337,17 @@ async def test_cancelling(tmp_path: Path):
             await made.cancel("two")
 
 
+async def test_a_word_that_overtakes_the_transport_s_comes_after_it_all_the_same(tmp_path: Path):
+    courier = Memory("kitchen")
+    courier.blocked.add("kitchen")
+    async with running(tmp_path, courier) as made:
+        await made.submit(light(id="one"))
+        assert await made.report("kitchen", "one", State.ACKNOWLEDGED)
+        (command,) = await made.latest()
+        assert [step.state for step in command.steps] == [State.QUEUED, State.SENT, State.ACKNOWLEDGED]
+        assert command.steps[1].reason == "memory"
+
+
 async def test_reports_that_are_no_news(tmp_path: Path):
     courier = Memory("kitchen")
     async with running(tmp_path, courier) as made:

@@ -272,7 +272,7 @@ def test_every_quality_of_service(tmp_path: Path):
             node.send(publish(STATE, said("applied"), 9, qos=2, flags=8), b"\x62\x02\0\x09")
             assert await node.packet() == b"\x50\x02\0\x09"
             assert await node.packet() == b"\x70\x02\0\x09"
-            assert await states(rig) == ["queued", "acknowledged", "applied"]
+            assert await states(rig) == ["queued", "sent", "acknowledged", "applied"]
 
     run(tmp_path, test)
 
@@ -294,8 +294,8 @@ def test_it_is_acknowledged_only_when_the_book_has_it(tmp_path: Path, monkeypatc
             monkeypatch.setattr(rig.desk._book, "step", failing)
             node.send(publish(STATE, said("applied"), 1))
             assert await node.packet() == b"\x40\x02\0\x01"
-            assert next(tries) == 4
-            assert await states(rig) == ["queued", "applied"]
+            assert next(tries) == 5
+            assert await states(rig) == ["queued", "sent", "applied"]
 
     run(tmp_path, test)
 

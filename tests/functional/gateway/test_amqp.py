@@ -215,7 +215,7 @@ def test_a_command_reaches_a_node_that_was_away(rig: AmqpRig):
     other.report("c-2", "applied")
     node.publish(b'[{"n":"node-1/t","v":1}]')
     rig.wait_for(lambda s: s["listeners"]["amqp"]["received"] >= 4, "all taken")
-    assert rig.command("c-2")["state"] == "sent", "another node's word does not count"
+    assert rig.wait_for_state("c-2", "sent"), "another node's word does not count"
 
 
 def test_commands_survive_a_kill_of_the_relay_and_are_in_the_lake(rig: AmqpRig):

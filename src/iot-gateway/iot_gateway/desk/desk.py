@@ -159,6 +159,10 @@ class Desk:
             found = self._open.get(identifier)
             if found is None or found.command.node != node or not found.command.follows(state):
                 return False
+            if found.command.state is State.QUEUED:
+                # The node's word has overtaken the transport's, or what was noted of it was lost with the relay.
+                courier = self._courier(node)
+                await self._step(found, State.SENT, courier.protocol if courier else "")
             await self._step(found, state, reason)
             return True
 
