@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pika
 
+BROKEN = (pika.exceptions.AMQPError, OSError, ValueError)
+"""What pika raises where a broker is not there, or goes: ValueError right after TCP's connection was made."""
 RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _PR_SET_PDEATHSIG = 1
 
@@ -238,7 +240,7 @@ log.console = true
             return False
         try:
             self.connect().close()
-        except (pika.exceptions.AMQPError, OSError):
+        except BROKEN:
             return False
         return True
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pika
 import requests
-from daemons import Daemon, RabbitMq, answers, free_port, wait_until
+from daemons import BROKEN, Daemon, RabbitMq, answers, free_port, wait_until
 
 from iot_charm.flume import rabbitmq
 from iot_charm.flume.agent import NAME, USER
@@ -244,7 +244,7 @@ class Sender:
                         self._publish(channel)
                         self.batches += 1
                         time.sleep(1 / self.rate)
-            except (pika.exceptions.AMQPError, OSError):
+            except BROKEN:
                 time.sleep(0.2)
 
     def _publish(self, channel: "pika.adapters.blocking_connection.BlockingChannel") -> None:
