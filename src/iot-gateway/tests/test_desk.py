@@ -48,6 +48,7 @@ class Memory(Courier):
     def __init__(self, *nodes: str):
         self.nodes = set(nodes)
         self.carried: list[Command] = []
+        self.begun = 0
         self.answer: State | Exception = State.SENT
         self.blocked: set[str] = set()
 
@@ -55,6 +56,7 @@ class Memory(Courier):
         return node in self.nodes
 
     async def carry(self, command: Command) -> State:
+        self.begun += 1
         if command.node in self.blocked:
             await asyncio.sleep(60)
         self.carried.append(command)
@@ -340,8 +342,14 @@ async def test_cancelling(tmp_path: Path):
 async def test_a_word_that_overtakes_the_transport_s_comes_after_it_all_the_same(tmp_path: Path):
     courier = Memory("kitchen")
     courier.blocked.add("kitchen")
+    other = Memory("kitchen")
+    other.protocol = "other"
     async with running(tmp_path, courier) as made:
         await made.submit(light(id="one"))
+        await until(lambda: courier.begun == 1)
+        # What reaches the node by now is not what the command went by.
+        courier.nodes.clear()
+        made.attach(other)
         assert await made.report("kitchen", "one", State.ACKNOWLEDGED)
         (command,) = await made.latest()
         assert [step.state for step in command.steps] == [State.QUEUED, State.SENT, State.ACKNOWLEDGED]

@@ -154,15 +154,17 @@ class Desk:
         Returns:
             Whether it was news: False for a command of another node, one that is unknown or at its end, or a state
             that does not follow.
+
+        Raises:
+            BookError: the disk does not take it.
         """
         async with self._lock:
             found = self._open.get(identifier)
             if found is None or found.command.node != node or not found.command.follows(state):
                 return False
             if found.command.state is State.QUEUED:
-                # The node's word has overtaken the transport's, or what was noted of it was lost with the relay.
-                courier = self._courier(node)
-                await self._step(found, State.SENT, courier.protocol if courier else "")
+                # The node's word has overtaken the transport's, or a relay was killed that had yet to note that.
+                await self._step(found, State.SENT, found.carried_by)
             await self._step(found, state, reason)
             return True
 
@@ -268,6 +270,7 @@ class Desk:
         pause = REPEAT_SECONDS[min(waiting.attempts, len(REPEAT_SECONDS) - 1)]
         self._repeat_at(waiting, time.monotonic() + pause)
         waiting.attempts += 1
+        waiting.carried_by = courier.protocol
         state, reason = State.SENT, courier.protocol
         try:
             async with asyncio.timeout(CARRY_SECONDS):

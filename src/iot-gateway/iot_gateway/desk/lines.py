@@ -18,6 +18,8 @@ class Open:
     number: int
     """Its place among all."""
     attempts: int = 0
+    carried_by: str = ""
+    """The protocol of the courier that had it last; empty for none since the start."""
     due: float = 0.0
     """When it is to be sent (again), on the monotonic clock."""
 
