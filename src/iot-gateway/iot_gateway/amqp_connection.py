@@ -94,9 +94,9 @@ class AmqpConnection:
         while True:
             reason = await self._serve(backoff)
             delay = backoff.next()
-            if str(reason) != self.error:
+            if reason != self.error:
                 logger.warning("the broker is out of reach, again in %.1f s: %s", delay, reason)
-            self.error = str(reason)
+            self.error = reason
             await asyncio.sleep(delay * random.uniform(0.8, 1.0))  # noqa: S311 - spreads the gateways' attempts
 
     async def _serve(self, backoff: Backoff) -> str:

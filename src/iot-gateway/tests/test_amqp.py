@@ -1,6 +1,8 @@
 """The AMQP lane against a channel that a test plays; the connection itself is tested against a real broker."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +135,44 @@ def test_a_broker_out_of_reach_is_told_of_in_plain_words():
         assert not uplink.status()["connected"]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(inside())
+
+
+def test_a_broker_that_goes_right_after_tcp_s_connection_is_told_of_and_tried_again(monkeypatch: pytest.MonkeyPatch):
+    """pika raises it in a callback of the loop, and tells the relay only once the time to connect is up."""
+
+    def gone(_: socket.socket) -> None:
+        raise OSError(errno.ENOTCONN, "gone")
+
+    async def inside() -> None:
+        heard: list[bytes] = []
+
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if first := await reader.read(8):
+                heard.append(first)
+            writer.close()
+
+        raised: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context.get("exception")))
+        async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            options = AmqpOptions(host="127.0.0.1", port=port, username="u", password=Secret("p"), connect_timeout=0.2)
+            uplink = AmqpUplink(options, "gw", ("telemetry", "dead-letters"))
+            with monkeypatch.context() as patched:
+                patched.setattr(socket.socket, "getpeername", gone, raising=False)
+                task = asyncio.create_task(uplink.run())
+                async with asyncio.timeout(10):
+                    while uplink.status()["error"] is None:
+                        await asyncio.sleep(0.01)
+            assert [type(error) for error in raised] == [ValueError]
+            assert "Timeout while setting up transport" in uplink.status()["error"]
+            async with asyncio.timeout(10):
+                while not heard:
+                    await asyncio.sleep(0.01)
+            assert heard[0].startswith(b"AMQP")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(inside())
 
