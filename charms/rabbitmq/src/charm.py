@@ -20,7 +20,18 @@ from iot_charm.interfaces.rabbitmq import PASSWORD, RabbitmqAnswer
 from iot_charm.tls import CertificateRequestError, UnitCertificate, Wanted, names
 from management import Management, ManagementError
 from node_users import ensure_node_users
-from state import AMQP, CERTIFICATES, Clients, QueueFilter, RabbitmqConfig, State, User, is_of_a_node, requests
+from state import (
+    AMQP,
+    CERTIFICATES,
+    Clients,
+    QueueFilter,
+    RabbitmqConfig,
+    Requests,
+    State,
+    User,
+    is_of_a_node,
+    user_secret,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +97,7 @@ class RabbitmqCharm(ReconcilingCharm[State]):
     def _wanted_certificate(self) -> Wanted:
         reached = [own_address(self, relation) for relation in self.active_relations(AMQP)]
         # A gateway routes its nodes' connections to here.
-        routed = [name for asked in requests(self)[0] for name in asked.request.reached]
+        routed = [name for asked in Requests.from_charm(self).met for name in asked.request.reached]
         own = [bind_address(self, AMQP), socket.getfqdn()]
         return Wanted(self.unit.name.replace("/", "-"), names(reached, own, routed))
 
@@ -101,21 +112,21 @@ class RabbitmqCharm(ReconcilingCharm[State]):
                 logger.info("declared the topology in virtual host %s", vhost)
         for user in clients.users:
             self._ensure_user(management, user, config)
-        changes = ensure_node_users(management, [asked.nodes for asked in clients.nodes])
+        changes = ensure_node_users(management, [asked.nodes for asked in clients.nodes], clients.kept)
         if changes.made or changes.removed:
             logger.info("nodes: made %d users, removed %d", changes.made, changes.removed)
         for problem in clients.problems:
             logger.warning("%s", problem)
         for user in clients.users:
             self._answer(user, clients, config)
-        for name in management.ensure_only_users({user.name for user in clients.users}):
+        for name in management.ensure_only_users({user.name for user in clients.users} | clients.kept):
             logger.info("removed user %s: no relation asks for it any more", name)
-            secret = self._find_secret(_user_secret(name))
+            secret = self._find_secret(user_secret(name))
             if secret is not None:
                 secret.remove_all_revisions()
 
     def _ensure_user(self, management: Management, user: User, config: RabbitmqConfig) -> None:
-        password = self._ensure_password(_user_secret(user.name), f"Password of user {user.name}")
+        password = self._ensure_password(user_secret(user.name), f"Password of user {user.name}")
         changed = management.ensure_user(user.name, password)
         for vhost, access in user.access.items():
             keys = user.commands.get(vhost, frozenset())
@@ -132,7 +143,7 @@ class RabbitmqCharm(ReconcilingCharm[State]):
 
     def _answer(self, user: User, clients: Clients, config: RabbitmqConfig) -> None:
         """Tell the applications that ask for a user what they need to use it."""
-        secret = self.model.get_secret(label=_user_secret(user.name))
+        secret = self.model.get_secret(label=user_secret(user.name))
         ca = self._ca()
         for relation in self.model.relations[AMQP]:
             if relation.id not in user.relations:
@@ -254,7 +265,7 @@ class RabbitmqCharm(ReconcilingCharm[State]):
             event.fail(f"no related application has a user {name}; there are: {', '.join(names) or 'none'}")
             return
         password = secrets.token_urlsafe(32)
-        secret = self.model.get_secret(label=_user_secret(name))
+        secret = self.model.get_secret(label=user_secret(name))
         self._connect(state.config).ensure_user(name, password)
         secret.set_content({PASSWORD: password})
         logger.info("gave user %s a new password", name)
@@ -295,10 +306,6 @@ class RabbitmqCharm(ReconcilingCharm[State]):
 
 def _queues(queues: topology.GatewayQueues, keys: Mapping[str, frozenset[str]]) -> str:
     return ",".join(sorted(queues.queue(key) for of_vhost in keys.values() for key in of_vhost))
-
-
-def _user_secret(name: str) -> str:
-    return f"user-{name}"
 
 
 if __name__ == "__main__":

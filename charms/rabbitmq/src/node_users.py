@@ -6,7 +6,7 @@ would take minutes for thousands of nodes.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -56,16 +56,24 @@ class Changes:
     """Users, also those made anew."""
 
 
-def ensure_node_users(management: Management, asked: Iterable[GatewayNodes]) -> Changes:
+def ensure_node_users(
+    management: Management, asked: Sequence[GatewayNodes], unheard: Collection[str] = frozenset()
+) -> Changes:
     """Have the users that are asked for, and no other; connections of those removed are closed.
 
     A user whose password is another is removed and made anew, so that whoever knows the former one is cut off.
+
+    Args:
+        management: of the broker.
+        asked: what units ask for.
+        unheard: the names of gateways' users for which a unit asks that can't be understood: the nodes that they have
+            at gateways that no unit names stay as they are.
 
     Raises:
         ManagementError: the broker refuses.
     """
     found = _Found(management.definitions())
-    wanted = {user.name: user for user in found.wanted(asked)}
+    wanted = {user.name: user for user in found.wanted([*asked, *found.of_unheard(asked, unheard)])}
     gone = [name for name in found.users if found.is_outdated(name, wanted.get(name))]
     found.forget(gone)
     entries = _Entries(wanted.values())
@@ -133,6 +141,13 @@ class _Found:
                 user = wanted.setdefault(name, _Wanted(name, node, self._hash(name)))
                 user.add(each, password_hash)
         return [*wanted.values()]
+
+    def of_unheard(self, asked: Iterable[GatewayNodes], usernames: Collection[str]) -> Iterator[GatewayNodes]:
+        """Stand in for units that can't be heard, at each gateway with nodes that nobody asks for."""
+        heard = {(each.vhost, each.key) for each in asked}
+        for vhost, gateway in {(vhost, key.rpartition(".")[0]) for vhost, _, key in self.bindings} - heard:
+            for username in usernames:
+                yield GatewayNodes(username, vhost, gateway, None)
 
     def is_outdated(self, name: str, wanted: "_Wanted | None") -> bool:
         """Tell whether a user is to go, or to be made anew with another password."""

@@ -23,6 +23,7 @@ from node_users import GatewayNodes
 from topology import NODE_COMMANDS_EXCHANGE, Access, Limits
 
 AMQP, CERTIFICATES = "amqp", "certificates"
+_USER_SECRET = "user-"
 
 _MIB, _TIB = 2**20, 2**40
 Watermark = Annotated[ByteSize, Field(ge=128 * _MIB, le=_TIB)]
@@ -75,32 +76,63 @@ class Asked:
     request: RabbitmqRequest
 
 
-def requests(charm: ops.CharmBase) -> tuple[list[Asked], list[str]]:
-    """Read the requests of all units on all relations; one that is being broken asks for nothing any more.
+@dataclass(frozen=True)
+class Requests:
+    """The requests of all units on all relations."""
 
-    Returns:
-        Those that can be met, and in words for the operator why others can't.
-    """
-    found: list[Asked] = []
-    problems: list[str] = []
-    for relation in charm.model.relations[AMQP]:
-        if not relation.active:
-            continue
-        of_relation: list[Asked] = []
-        for unit in sorted(relation.units, key=lambda unit: unit.name):
-            try:
-                request = RabbitmqRequest.read(relation, unit)
-            except InvalidDatabagError as error:
-                problems.append(str(error))
+    met: tuple[Asked, ...]
+    """Those that can be met."""
+    problems: tuple[str, ...]
+    """In words for the operator why others can't."""
+    kept: frozenset[str]
+    """The names of users that were given to those others, who lose nothing by a mistake."""
+
+    @classmethod
+    def from_charm(cls, charm: ops.CharmBase) -> Self:
+        """Read them; a relation that is being broken asks for nothing any more."""
+        met: list[Asked] = []
+        problems: list[str] = []
+        kept: set[str] = set()
+        for relation in charm.model.relations[AMQP]:
+            if not relation.active:
                 continue
-            if request is not None:
-                of_relation.append(Asked(relation, unit, request))
-        names = sorted({asked.request.username for asked in of_relation})
-        if len(names) > 1:
-            problems.append(f"{relation.app.name} asks for several users on one relation: {', '.join(names)}")
-        else:
-            found += of_relation
-    return found, problems
+            of_relation: list[Asked] = []
+            refused: list[str] = []
+            for unit in sorted(relation.units, key=lambda unit: unit.name):
+                try:
+                    request = RabbitmqRequest.read(relation, unit)
+                except InvalidDatabagError as error:
+                    refused.append(str(error))
+                    continue
+                if request is not None:
+                    of_relation.append(Asked(relation, unit, request))
+            names = sorted({asked.request.username for asked in of_relation})
+            if len(names) > 1:
+                refused.append(f"{relation.app.name} asks for several users on one relation: {', '.join(names)}")
+            else:
+                met += of_relation
+            problems += refused
+            if refused and (name := _given_user(charm, relation)):
+                kept.add(name)
+        return cls(tuple(met), tuple(problems), frozenset(kept))
+
+
+def user_secret(name: str) -> str:
+    """Return the label of the secret with a user's password."""
+    return f"{_USER_SECRET}{name}"
+
+
+def _given_user(charm: ops.CharmBase, relation: ops.Relation) -> str:
+    """Return the name of the user that this unit has told a relation of; empty without one."""
+    answer = RabbitmqAnswer.read(relation, charm.unit)
+    if answer is None:
+        return ""
+    try:
+        label = charm.model.get_secret(id=answer.password_secret).get_info().label
+    except ops.SecretNotFoundError:
+        # What was told stays when the user goes.
+        return ""
+    return (label or "").removeprefix(_USER_SECRET)
 
 
 @dataclass(frozen=True)
@@ -174,6 +206,8 @@ class Clients:
     nodes: tuple[NodesRequest, ...]
     problems: tuple[str, ...]
     """Requests that can't be met, in words for the operator."""
+    kept: frozenset[str]
+    """The names of users of which not all that is asked for could be read: nothing is taken from them."""
 
     @property
     def vhosts(self) -> tuple[str, ...]:
@@ -183,14 +217,15 @@ class Clients:
     @classmethod
     def from_charm(cls, charm: ops.CharmBase) -> Self:
         """Read what all units on all relations ask for."""
-        asked, problems = requests(charm)
+        requests = Requests.from_charm(charm)
+        problems = [*requests.problems]
         access: dict[str, dict[str, set[Access]]] = defaultdict(lambda: defaultdict(set))
         commands: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         keys_of_nodes: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         owners: dict[tuple[str, str], str] = {}
         relations: dict[str, set[int]] = defaultdict(set)
         nodes: list[NodesRequest] = []
-        for each in asked:
+        for each in requests.met:
             request, unit = each.request, each.unit.name
             access[request.username][request.vhost].add(request.access)
             relations[request.username].add(each.relation.id)
@@ -220,7 +255,7 @@ class Clients:
             )
             for name, vhosts in sorted(access.items())
         )
-        return cls(users, tuple(nodes), tuple(problems))
+        return cls(users, tuple(nodes), tuple(problems), requests.kept)
 
 
 @dataclass(frozen=True)

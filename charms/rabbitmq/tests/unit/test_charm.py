@@ -196,6 +196,39 @@ class TestNodes:
         assert isinstance(state.unit_status, testing.BlockedStatus)
         assert "gateway/0's secret of nodes" in state.unit_status.message
 
+    def test_stay_while_their_gateway_asks_for_what_can_not_be(
+        self, broker, context: Context, installed, secret, gateway
+    ):
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
+        state = context.run(context.on.relation_changed(gateway), before)
+        had, declared = dict(broker.users), {kind: list(entries) for kind, entries in broker.declared.items()}
+        bad = dataclasses.replace(
+            state.get_relation(gateway.id), remote_units_data={0: {**gateway.remote_units_data[0], "access": "root"}}
+        )
+        refused = context.run(context.on.relation_changed(bad), related(state, bad))
+        assert "access='root'" in refused.unit_status.message
+        assert (broker.users, broker.declared) == (had, declared)
+        assert refused.get_relation(gateway.id).local_unit_data == state.get_relation(gateway.id).local_unit_data
+        broken = context.run(context.on.relation_broken(refused.get_relation(gateway.id)), refused)
+        assert (broker.users, self.users(broker)) == ({}, {})
+        assert "user-gateway" not in {each.label for each in broken.secrets}
+
+    def test_stay_while_another_unit_of_their_gateway_asks_for_what_can_not_be(
+        self, broker, context: Context, installed, secret, gateway
+    ):
+        other = testing.Secret({"nodes": self.NODES}, owner=None)
+        first = gateway.remote_units_data[0]
+        second = {**first, "commands": "s.g1", "nodes-secret": other.id}
+        gateway = dataclasses.replace(gateway, remote_units_data={0: first, 1: second})
+        before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret, other})
+        state = context.run(context.on.relation_changed(gateway), before)
+        declared = {kind: list(entries) for kind, entries in broker.declared.items()}
+        bad = dataclasses.replace(
+            state.get_relation(gateway.id), remote_units_data={0: first, 1: {**second, "access": "root"}}
+        )
+        context.run(context.on.relation_changed(bad), related(state, bad))
+        assert broker.declared == declared
+
     def test_go_with_the_relation(self, broker, context: Context, installed, secret, gateway):
         before = dataclasses.replace(installed, relations={gateway}, secrets={*installed.secrets, secret})
         state = context.run(context.on.relation_changed(gateway), before)
@@ -220,6 +253,19 @@ class TestNodes:
         told = state.get_relation(gateway.id).local_unit_data
         assert told["nodes-exchange"] == "iot.nodes"
         assert told.keys().isdisjoint({"nodes-queues", "nodes-served"})
+
+
+def test_a_request_that_is_spoilt_after_its_user_went_brings_none_back(broker, context: Context, installed, flume):
+    state = context.run(context.on.relation_changed(flume), related(installed, flume))
+    left = dataclasses.replace(state.get_relation(flume.id), remote_units_data={})
+    state = context.run(context.on.update_status(), related(state, left))
+    assert broker.users == {}
+    bad = dataclasses.replace(
+        state.get_relation(flume.id), remote_units_data={0: {"username": "flume", "vhost": "iot", "access": "root"}}
+    )
+    state = context.run(context.on.relation_changed(bad), related(state, bad))
+    assert broker.users == {}
+    assert isinstance(state.unit_status, testing.BlockedStatus)
 
 
 def test_a_user_that_moves_loses_its_old_vhost(broker, context: Context, installed, flume):

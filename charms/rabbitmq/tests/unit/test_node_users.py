@@ -125,6 +125,18 @@ def test_what_cannot_be_read_leaves_the_users_as_they_are(broker: Any):
     assert ensure_node_users(broker, [GatewayNodes("gateway", "iot", "s.two", None)]) == Changes(made=0, removed=2)
 
 
+def test_who_can_not_be_heard_keeps_the_nodes_of_gateways_that_nobody_else_names(broker: Any):
+    stranger = GatewayNodes("other", "iot", "s.three", HASHES)
+    ensure_node_users(broker, [ONE, TWO, stranger])
+    before = {kind: list(entries) for kind, entries in broker.declared.items()}
+    assert ensure_node_users(broker, [ONE, stranger], {"gateway"}) == Changes(made=0, removed=0)
+    assert broker.declared == before
+    only_b = GatewayNodes("gateway", "iot", "s.one", {"b": "B" * 48})
+    assert ensure_node_users(broker, [only_b], {"gateway"}) == Changes(made=0, removed=2)
+    assert names(broker) == {"gateway.a": "A" * 48, "gateway.b": "B" * 48}
+    assert ("iot.node-commands.gateway.a", "s.one.a") not in bindings(broker)
+
+
 def test_thousands_go_in_few_requests(broker: Any, monkeypatch: pytest.MonkeyPatch):
     sizes: list[int] = []
     declare = broker.declare
