@@ -126,6 +126,12 @@ class Connection(AsyncioConnection):
     def is_open(self) -> bool:
         return self.up
 
+    def add_on_connection_blocked_callback(self, callback: Callable[..., None]) -> None:
+        self.on_blocked = callback
+
+    def add_on_connection_unblocked_callback(self, callback: Callable[..., None]) -> None:
+        self.on_unblocked = callback
+
     def channel(self, channel_number: int | None = None, on_open_callback: Any = None) -> Any:
         made = Channel(self)
         self.channels.append(made)
@@ -546,6 +552,28 @@ async def test_a_command_that_did_not_get_into_the_queue_waits_on(tmp_path: Path
             assert site.listener.status()["error"] is not None
             site.desk.arrived("kitchen")
             await site.state("c-1", State.SENT)
+
+
+async def test_while_the_broker_takes_nothing_no_command_is_sent_into_its_silence(tmp_path: Path):
+    """It would lie in memory with those of every further attempt, and reach its node after its time."""
+    async with running(tmp_path) as site:
+        site.broker.consumers["iot.node-commands.gateway.kitchen"] = 1
+        site.courier.reaches("kitchen")
+        await until(lambda: site.courier.reaches("kitchen"))
+        site.connection.on_blocked(site.connection, None)
+        assert site.listener.status()["queued"] is None
+        await site.send("c-1")
+        site.desk.arrived("kitchen")
+        await until(lambda: site.broker.looks.count(QUEUE) > 10)
+        assert site.publishers[-1].published == []
+        site.connection.on_unblocked(site.connection, None)
+        await site.state("c-1", State.SENT)
+        site.consumer.deliver("site-1.gw.kitchen.command-state", b'{"id":"c-1","state":"applied"}')
+        site.connection.on_blocked(site.connection, None)
+        site.lose()
+        site.connect()
+        await site.send("c-2")
+        await site.state("c-2", State.SENT)
 
 
 async def test_nodes_that_nobody_asks_about_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

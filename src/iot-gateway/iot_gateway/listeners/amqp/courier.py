@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -75,16 +75,29 @@ class AmqpCourier(Courier):
         self._watch = QueueWatch()
         self._watched: dict[str, _Watched] = {}
         self._wake = asyncio.Event()
+        self._blocked = False
+        """RabbitMQ reads nothing: what is sent all the same lies in memory, and reaches its node after its time."""
 
     def open(self, connection: AsyncioConnection) -> None:
         """Use a connection that is open."""
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._publisher.open(connection)
         self._watch.open(connection)
 
     def lose(self) -> None:
         """The connection is gone."""
+        self._blocked = False
         self._publisher.lose()
         self._watch.lose()
+
+    def _on_blocked(self, _connection: Any, _frame: Any) -> None:
+        self._blocked = True
+        self.queued = None
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        self._blocked = False
+        self._link_changed()
 
     @property
     def error(self) -> str | None:
@@ -108,7 +121,7 @@ class AmqpCourier(Courier):
             watched = self._watched[node] = _Watched(now)
             self._wake.set()
         watched.asked = now
-        return watched.consumed and self._publisher.ready
+        return watched.consumed and self._publisher.ready and not self._blocked
 
     async def carry(self, command: Command) -> State:
         """Put a command into the node's queue, for as long as it is worth delivering."""
