@@ -103,6 +103,8 @@ def _request(message: CommandMessage) -> CommandRequest:
     Raises:
         CommandError: it asks for no command.
     """
+    if message.fault:
+        raise CommandError(message.fault)
     if len(message.body) > MAX_BYTES:
         raise CommandError(f"{len(message.body)} bytes, at most {MAX_BYTES} are allowed")
     try:

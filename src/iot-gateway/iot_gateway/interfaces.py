@@ -305,6 +305,8 @@ class CommandMessage(NamedTuple):
     """When it was given, seconds since the epoch, if the message says so."""
     where: str
     """Where it came, for the list of commands and for dead letters."""
+    fault: str = ""
+    """Why what came beside the body can't be read: then neither identifier nor time is known, and it is refused."""
 
 
 TakeCommand = Callable[[CommandMessage, Callable[[], None]], None]

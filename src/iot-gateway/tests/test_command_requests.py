@@ -3,15 +3,16 @@
 import asyncio
 import json
 import sqlite3
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pika
 import pytest
 from test_desk import Chain
 
 from iot_gateway import cli, command_requests, control
+from iot_gateway.amqp_properties import ReceivedProperties
 from iot_gateway.command_requests import MAX_BYTES, CommandRequests
 from iot_gateway.desk import Book, CommandRequest, Desk, read_value
 from iot_gateway.interfaces import CommandMessage
@@ -39,9 +40,10 @@ class Setup:
         self.requests = CommandRequests(self.desk, Nodes({"kitchen": Node("kitchen")}), self.intake)  # type: ignore[arg-type]
         self.done: list[str] = []
 
-    def take(self, body: Any, identifier: str = "", given: float | None = None) -> None:
+    def take(self, body: Any, identifier: str = "", given: float | None = None, fault: str = "") -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.requests.take(CommandMessage(raw, identifier, given, "amqp:q"), lambda: self.done.append(identifier))
+        message = CommandMessage(raw, identifier, given, "amqp:q", fault)
+        self.requests.take(message, lambda: self.done.append(identifier))
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(5):
@@ -105,6 +107,15 @@ async def test_what_can_not_be_taken_is_a_dead_letter_and_blocks_nothing(tmp_pat
     assert kept == (body if isinstance(body, bytes) else json.dumps(body).encode())
     assert reason in told
     assert setup.requests.status() == {"taken": 1, "rejected": 1}
+
+
+async def test_a_message_of_which_parts_can_not_be_read_is_a_dead_letter(tmp_path: Path):
+    """Its identifier may be among them, and the time from which it lasts."""
+    setup = Setup(tmp_path)
+    setup.take(LIGHT, fault="headers that can't be read")
+    await setup.until(1)
+    assert await setup.ids() == []
+    assert setup.intake.buried[0][2] == "headers that can't be read"
 
 
 async def test_a_full_desk_refuses(tmp_path: Path):
@@ -241,8 +252,10 @@ class Channel:
         self.closed.append(text)
         self.is_open = False
 
-    def deliver(self, tag: int, body: bytes, **properties: Any) -> None:
-        self.on_message(self, SimpleNamespace(delivery_tag=tag), pika.BasicProperties(**properties), body)
+    def deliver(self, tag: int, body: bytes, encoded: bytes | None = None, **properties: Any) -> None:
+        """Deliver a message, which comes with headers and an identifier as its giver has encoded them."""
+        received = ReceivedProperties(**properties) if encoded is None else ReceivedProperties().decode(encoded)
+        self.on_message(self, SimpleNamespace(delivery_tag=tag), received, body)
 
 
 def test_the_queue_is_acknowledged_when_the_command_is_taken():
@@ -255,10 +268,13 @@ def test_the_queue_is_acknowledged_when_the_command_is_taken():
     channel.deliver(2, b"[]")
     assert taken[0][0] == CommandMessage(b"{}", "m", 12.0, "amqp:iot.commands.s.g")
     assert taken[1][0] == CommandMessage(b"[]", "", None, "amqp:iot.commands.s.g")
+    unreadable = struct.pack(">HI", 1 << 13 | 1 << 7, 3) + b"\x01x?" + b"\x01m"
+    channel.deliver(3, b"{}", unreadable)
+    assert taken[2][0].fault.startswith("headers that can't be read: ")
     assert channel.acked == []
     taken[1][1]()
     assert channel.acked == [2]
-    assert commands.status() == {"queue": "iot.commands.s.g", "consuming": True, "received": 2, "error": None}
+    assert commands.status() == {"queue": "iot.commands.s.g", "consuming": True, "received": 3, "error": None}
     channel.on_close(Channel(), Exception("another"))
     assert commands.consuming
     channel.on_cancel(None)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pika.channel import Channel
 
 from iot_gateway.amqp_consumer import AmqpConsumer
+from iot_gateway.amqp_properties import ReceivedProperties
 from iot_gateway.interfaces import CommandMessage, TakeCommand
 
 PREFETCH: Final = 100
@@ -19,7 +20,7 @@ class AmqpCommands(AmqpConsumer):
         super().__init__(queue, "commands", PREFETCH)
         self._take = take
 
-    def take(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+    def take(self, channel: Channel, method: Any, properties: ReceivedProperties, body: bytes) -> None:
         """Take a message; see :class:`AmqpConsumer`."""
         given = properties.timestamp
         message = CommandMessage(
@@ -27,6 +28,7 @@ class AmqpCommands(AmqpConsumer):
             properties.message_id or "",
             float(given) if isinstance(given, int) else None,
             f"amqp:{self.queue}",
+            properties.fault,
         )
         self._take(message, partial(self._acknowledge, channel, method.delivery_tag))
 
