@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import zmq
 import zmq.asyncio
 from msgspec.structs import replace
 
-from iot_gateway.desk import Book, Command, CommandRequest, Desk, Step
+from iot_gateway.desk import Book, Command, CommandRequest, Desk, Step, reports
 from iot_gateway.interfaces import Core
-from iot_gateway.listeners.zeromq import ZeroMqListener, ZeroMqOptions
+from iot_gateway.listeners.zeromq import ZeroMqListener, ZeroMqOptions, sources
 from iot_gateway.listeners.zeromq.admission import KEY
 from iot_gateway.nodes import Node, Nodes
 from iot_gateway.shapes import Secret
@@ -308,7 +309,48 @@ async def test_nobody_speaks_for_another_nodes_command(tmp_path: Path):
         await office.send_multipart([b"command-state", b'{"id": "one", "state": "applied"}'])
         await office.send_multipart([b"hello"])
         assert await receive(office) == [b"welcome"]
+        await until(lambda: not made.listener._dealers.reports.waiting)
         assert made.desk.status()["by_state"]["queued"] == 1
+
+
+async def test_a_word_that_the_book_does_not_take_is_noted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reports, "RETRY_SECONDS", 0.01)
+
+    def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with site(tmp_path) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        await receive(dealer)
+        await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
+        assert (await receive(dealer))[0] == b"command"
+        await until(lambda: made.desk.status()["by_state"]["sent"] == 1)
+        with monkeypatch.context() as full:
+            full.setattr(made.desk._book, "step", fails)
+            await dealer.send_multipart([b"command-state", b'{"id": "one", "state": "applied"}'])
+            await dealer.send_multipart([b"telemetry", b"7", PACK])
+            assert await receive(dealer) == [b"stored", b"7"], "telemetry does not wait for the book"
+            made.listener.quiesce()
+            await asyncio.sleep(0.1)
+            assert made.listener.draining
+            assert made.desk.status()["by_state"]["applied"] == 0
+        await until(lambda: not made.listener.draining)
+        assert made.desk.status()["by_state"]["applied"] == 1
+
+
+async def test_words_that_the_book_does_not_take_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sources, "MOST_REPORTS", 10)
+
+    async with site(tmp_path) as made:
+        await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
+        dealer = made.dealer("kitchen")
+        async with made.desk._lock:
+            for _ in range(50):
+                await dealer.send_multipart([b"command-state", b'{"id": "one", "state": "applied"}'])
+            await until(lambda: made.listener.status()["received"] == 50)
+            assert made.listener._dealers.reports.waiting == 10
+        await until(lambda: made.desk.status()["by_state"]["applied"] == 1)
 
 
 async def test_a_command_waits_for_a_dealer_that_went(tmp_path: Path):
@@ -373,7 +415,7 @@ async def test_a_socket_that_fails_is_bound_again(tmp_path: Path, monkeypatch: p
         await dealer.send_multipart([b"hello"])
         assert await receive(dealer) == [b"welcome"]
 
-        async def fails(*_: object) -> None:
+        def fails(*_: object) -> None:
             raise zmq.ZMQError(zmq.ENOTSOCK)
 
         with monkeypatch.context() as broken:

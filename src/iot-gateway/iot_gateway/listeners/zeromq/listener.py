@@ -19,6 +19,7 @@ for the topic: ``<node>/<topic>``, or the node's name where there is none.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -59,15 +60,16 @@ class ZeroMqListener(interfaces.Listener):
     async def run(self) -> None:
         """Listen until cancelled."""
         backoff = Backoff(longest=5.0)
-        while True:
-            try:
-                await self._listen()
-            except* zmq.ZMQError as errors:
-                # Alone where a socket can't be bound, in a group where a bound one fails.
-                self._error = str(errors.exceptions[0])
-                delay = backoff.next()
-                logger.error("ZeroMQ can't listen, again in %.1f s: %s", delay, self._error)
-                await asyncio.sleep(delay)
+        with contextlib.closing(self._dealers.reports):
+            while True:
+                try:
+                    await self._listen()
+                except* zmq.ZMQError as errors:
+                    # Alone where a socket can't be bound, in a group where a bound one fails.
+                    self._error = str(errors.exceptions[0])
+                    delay = backoff.next()
+                    logger.error("ZeroMQ can't listen, again in %.1f s: %s", delay, self._error)
+                    await asyncio.sleep(delay)
 
     async def _listen(self) -> None:
         context = zmq.asyncio.Context()
@@ -112,18 +114,18 @@ class ZeroMqListener(interfaces.Listener):
             logger.info("ZeroMQ %s at %s:%d", "PULL" if kind == zmq.PULL else "ROUTER", address, port)
         return made
 
-    async def _push(self, frames: Sequence[zmq.Frame]) -> None:
+    def _push(self, frames: Sequence[zmq.Frame]) -> None:
         node = _user(frames[0])
         topic = f"{node}/{_text(frames[0])}" if len(frames) > 1 else node
         self._received += 1
         payload = frames[-1].bytes
         self._core.intake.offer(self._pull, node, topic, payload, None, decoder(payload))
 
-    async def _talk(self, message: Sequence[zmq.Frame]) -> None:
+    def _talk(self, message: Sequence[zmq.Frame]) -> None:
         identity, *frames = message
         if frames:
             self._received += 1
-            await self._dealers.hear(identity.bytes, _user(frames[0]), [frame.bytes for frame in frames])
+            self._dealers.hear(identity.bytes, _user(frames[0]), [frame.bytes for frame in frames])
 
     def quiesce(self) -> None:
         """Let nobody in, and hang up on those who PUSH; what they had sent is still taken."""
@@ -134,8 +136,8 @@ class ZeroMqListener(interfaces.Listener):
 
     @property
     def draining(self) -> bool:
-        """Whether messages that had come before :meth:`quiesce` are still being taken."""
-        return not all(taker.done for taker in self._takers)
+        """Whether messages that had come before :meth:`quiesce` are still being taken, or noted."""
+        return not all(taker.done for taker in self._takers) or self._dealers.reports.waiting > 0
 
     def status(self) -> dict[str, Any]:
         """Return ``connected`` (it listens), ``error``, and its figures."""

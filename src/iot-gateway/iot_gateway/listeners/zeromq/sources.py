@@ -3,18 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import zmq
 import zmq.asyncio
 
 from iot_gateway import interfaces
-from iot_gateway.desk import Command, Courier, NodeReport, NotReachedError, State
-from iot_gateway.desk.errors import CommandError
+from iot_gateway.desk import Command, CommandError, Courier, NotReachedError, State
+from iot_gateway.desk.reports import Reports
 from iot_gateway.listeners.zeromq.admission import PROTOCOL
 from iot_gateway.payloads import decoder
 
 logger = logging.getLogger(__name__)
+
+MOST_REPORTS: Final = 1000
+"""What nodes said of commands and is not on disk: what comes beyond it is not taken, as none of it is acknowledged."""
 
 
 class PullSource:
@@ -51,13 +54,14 @@ class Dealers(PullSource, Courier):
         self.router: zmq.asyncio.Socket | None = None
         self.identities: dict[str, bytes] = {}
         """Node -> the connection that it spoke over last."""
+        self.reports = Reports(core.desk)
 
     def forget(self, names: set[str]) -> None:
         """Reach these nodes no more, until they speak again."""
         for name in names:
             self.identities.pop(name, None)
 
-    async def hear(self, identity: bytes, node: str, frames: list[bytes]) -> None:
+    def hear(self, identity: bytes, node: str, frames: list[bytes]) -> None:
         """Take a message of a node."""
         if self._core.nodes.lookup(node) is None:
             return  # its connection is older than its removal
@@ -71,14 +75,15 @@ class Dealers(PullSource, Courier):
                 self._core.desk.arrived(node)
             case [b"command-state", text]:
                 self.identities[node] = identity
-                await self._report(node, text)
+                self._report(node, text)
             case _:
                 logger.info("node %s sent a message that ZeroMQ's listener does not know: %r", node, frames[0][:32])
 
-    async def _report(self, node: str, text: bytes) -> None:
+    def _report(self, node: str, text: bytes) -> None:
+        if self.reports.waiting >= MOST_REPORTS:
+            return
         try:
-            said = NodeReport.from_json(text)
-            await self._core.desk.report(node, said.id, State(said.state), said.reason)
+            self.reports.take(node, text, lambda: None)
         except CommandError as error:
             logger.warning("node %s says of a command: %s", node, error)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import zmq
@@ -14,7 +14,7 @@ REST_SECONDS: Final = 1.0
 """How long those who were hung up on may send nothing and yet stay, before nothing more is expected of them."""
 CHECK_SECONDS: Final = 0.01
 
-Hear = Callable[[Sequence[zmq.Frame]], Awaitable[None]]
+Hear = Callable[[Sequence[zmq.Frame]], None]
 """Takes a message."""
 
 
@@ -59,7 +59,7 @@ class Taker:
                 await asyncio.wait((coming, self._finish), return_when=asyncio.FIRST_COMPLETED)
             # One that can't be cancelled has taken a message.
             if coming.done() or not coming.cancel():
-                await self._hear(coming.result())
+                self._hear(coming.result())
         await self._take_the_rest()
         self.done = True
 
@@ -86,6 +86,6 @@ class Taker:
             except zmq.Again:
                 return anything
             anything = True
-            await self._hear(frames)
+            self._hear(frames)
             await asyncio.sleep(0)
         return anything
