@@ -6,6 +6,7 @@ import pika
 import pika.exceptions
 import pytest
 from daemons import wait_until
+from managed_rabbitmq import LIMITS
 from pika.adapters.blocking_connection import BlockingChannel
 
 import smoke
@@ -13,7 +14,6 @@ import topology
 from management import Management, ManagementError, UnauthorizedError
 
 Open = Callable[[str, str, str], BlockingChannel]
-LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h", nodes_max_bytes=200_000)
 
 
 def user(management: Management, vhost: str, name: str, *access: topology.Access) -> tuple[str, str, str]:
@@ -33,7 +33,7 @@ def test_declaring_again_changes_nothing(management: Management, vhost: str):
 
 
 def test_limits_change_while_the_broker_runs(management: Management, vhost: str):
-    other = topology.Limits(delivery_limit=5, stream_max_bytes=40_000_000, stream_max_age="2h", nodes_max_bytes=200_000)
+    other = dataclasses.replace(LIMITS, delivery_limit=5, stream_max_bytes=40_000_000, stream_max_age="2h")
     assert management.ensure_vhost(vhost, other)
     assert not management.ensure_vhost(vhost, other)
 
