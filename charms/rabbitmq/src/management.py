@@ -166,7 +166,7 @@ class Management:
         found = self._find(f"users/{quote(name)}")
         if found and TAG in found["tags"] and _has_password(found, password):
             return False
-        self._request("PUT", f"users/{quote(name)}", {"password": password, "tags": TAG})
+        self._request("PUT", f"users/{quote(name)}", {"password": password, "tags": TAG}, secret=True)
         return True
 
     def ensure_permissions(self, vhost: str, user: str, permissions: Permissions) -> bool:
@@ -226,7 +226,7 @@ class Management:
 
     def declare(self, definitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Declare what is in a listing such as :meth:`definitions`, in one request; all else stays as it is."""
-        self._request("POST", "definitions", definitions)
+        self._request("POST", "definitions", definitions, secret="users" in definitions)
 
     def delete_users(self, names: Iterable[str]) -> None:
         """Remove users in one request; the broker closes their connections."""
@@ -279,7 +279,13 @@ class Management:
         return None if answer.status_code == 404 else answer.json()
 
     def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: tuple[int, ...] = ()
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        accept: tuple[int, ...] = (),
+        secret: bool = False,
     ) -> requests.Response:
         try:
             answer = self._session.request(method, f"{self._api}/{path}", json=body, timeout=_TIMEOUT_S)
@@ -288,7 +294,9 @@ class Management:
         if answer.status_code == 401:
             raise UnauthorizedError(f"RabbitMQ does not accept the password of {self._username}")
         if not answer.ok and answer.status_code not in accept:
-            raise ManagementError(f"RabbitMQ refused {method} {path}: {answer.status_code} {answer.text.strip()}")
+            # What it says of a body may repeat it, passwords and hashes of them included; the text gets into logs.
+            reason = ", see RabbitMQ's log" if secret else f" {answer.text.strip()}"
+            raise ManagementError(f"RabbitMQ refused {method} {path}: {answer.status_code}{reason}")
         return answer
 
 
