@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
@@ -203,6 +204,24 @@ async def test_a_node_blocks_while_nothing_can_be_stored(tmp_path: Path):
         assert len(made.intake.taken) <= 2
         made.intake.source.resume()
         await until(lambda: len(made.intake.taken) >= sent)
+
+
+async def test_a_node_that_sends_without_end_leaves_the_relay_to_the_others(tmp_path: Path):
+    async with site(tmp_path, queue=1000) as made:
+        dealer = made.dealer("kitchen")
+        await dealer.send_multipart([b"hello"])
+        await receive(dealer)
+        made.listener._dealers.pause()
+        for _ in range(500):
+            await dealer.send_multipart([b"hello"])
+        await asyncio.sleep(0.2)
+        made.listener._dealers.resume()
+        seen = [made.listener.status()["received"]]
+        async with asyncio.timeout(10):
+            while seen[-1] < 501:
+                await asyncio.sleep(0)
+                seen.append(made.listener.status()["received"])
+        assert max(after - before for before, after in itertools.pairwise(seen)) < 10
 
 
 async def test_what_was_pushed_is_taken_before_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture):

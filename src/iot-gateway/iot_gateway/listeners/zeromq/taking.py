@@ -59,7 +59,7 @@ class Taker:
                 await asyncio.wait((coming, self._finish), return_when=asyncio.FIRST_COMPLETED)
             # One that can't be cancelled has taken a message.
             if coming.done() or not coming.cancel():
-                self._hear(coming.result())
+                await self._take(coming.result())
         await self._take_the_rest()
         self.done = True
 
@@ -86,6 +86,10 @@ class Taker:
             except zmq.Again:
                 return anything
             anything = True
-            self._hear(frames)
-            await asyncio.sleep(0)
+            await self._take(frames)
         return anything
+
+    async def _take(self, frames: Sequence[zmq.Frame]) -> None:
+        self._hear(frames)
+        # As long as there are messages, nothing else here waits: nobody but who sends would have a turn.
+        await asyncio.sleep(0)
