@@ -103,7 +103,12 @@ def _broker(charm: ops.CharmBase, answers: list[RabbitmqAnswer], queue: str) -> 
         return None
     ca = first.ca
     return Broker(
-        addresses=tuple((answer.hostname, answer.ssl_port if ca else answer.port) for answer in answers),
+        addresses=tuple(
+            # A unit of a cluster that offers no TLS yet has no port for it.
+            (each.hostname, each.ssl_port if ca else each.port)
+            for each in answers
+            if each.ssl_port or not ca
+        ),
         vhost=VHOST,
         username=charm.app.name,
         password=password,

@@ -102,6 +102,15 @@ def test_tls_where_it_is_offered(
     assert any("TLS no more" in log.message for log in context.juju_log)
 
 
+def test_a_broker_that_offers_no_tls_yet_is_not_talked_to_while_others_do(
+    context: Context, state: testing.State, secured: testing.Relation, sink: testing.Relation, flume: Any
+):
+    late = {**secured.remote_units_data[0], "hostname": "10.0.0.5", "ssl_port": "0", "ssl_ca": ""}
+    cluster = replace(secured, remote_units_data={**secured.remote_units_data, 1: late})
+    context.run(context.on.relation_changed(cluster), replace(state, relations={cluster, sink}))
+    assert flume.configured[0].addresses == (("10.0.0.2", 5671),)
+
+
 def test_tls_required(
     context: Context, state: testing.State, secured: testing.Relation, sink: testing.Relation, flume: Any
 ):
