@@ -10,11 +10,10 @@ import pika
 import pika.exceptions
 
 from iot_charm.errors import IotCharmError
-from iot_charm.files import remove
 from iot_charm.flume import rabbitmq, service, watchdog
 from iot_charm.flume.agent import Agent
 from iot_charm.flume.rabbitmq import Broker, RabbitmqAgent, Target
-from iot_charm.java import ensure_truststore
+from iot_charm.java import ensure_truststore, remove_truststore
 
 TRUSTSTORE = "truststore.p12"
 """File in the agent's configuration folder."""
@@ -60,7 +59,7 @@ def configure(agent: Agent, broker: Broker, wanted: RabbitmqAgent, *, heap_mb: i
     if broker.ca:
         ensure_truststore(truststore, broker.ca)
     else:
-        remove(truststore)
+        remove_truststore(truststore)
     started = service.ensure_agent(
         agent,
         description=f"Flume agent of {agent.unit}: RabbitMQ to Avro",

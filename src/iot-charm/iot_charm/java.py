@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from iot_charm.errors import IotCharmError
-from iot_charm.files import ensure_file
+from iot_charm.files import ensure_file, remove
 from iot_charm.packages import ensure_packages
 
 PACKAGE = "openjdk-17-jre-headless"
@@ -51,7 +51,7 @@ def ensure_truststore(path: Path, authorities: str) -> bool:
     Raises:
         TruststoreError: there is no certificate, or one that can't be read.
     """
-    source = path.with_suffix(".pem")
+    source = _source(path)
     if path.exists() and source.exists() and source.read_text() == authorities:
         return False
     certificates = _CERTIFICATE.findall(authorities)
@@ -64,6 +64,16 @@ def ensure_truststore(path: Path, authorities: str) -> bool:
         ensure_file(path, made.read_bytes())
     ensure_file(source, authorities)
     return True
+
+
+def remove_truststore(path: Path) -> None:
+    """Remove what :func:`ensure_truststore` made, if it did."""
+    remove(path)
+    remove(_source(path))
+
+
+def _source(truststore: Path) -> Path:
+    return truststore.with_suffix(".pem")
 
 
 def _import(keytool: Path, truststore: Path, alias: str, certificate: str) -> None:

@@ -31,7 +31,7 @@ def trusted(path: Path) -> int:
     return listing.stdout.count("trustedCertEntry")
 
 
-def test_all_authorities_are_trusted_and_a_second_call_changes_nothing(tmp_path: Path):
+def test_all_authorities_are_trusted_a_second_call_changes_nothing_and_all_of_it_can_be_removed(tmp_path: Path):
     path = tmp_path / "truststore.p12"
     assert java.ensure_truststore(path, Authority("one").ca + Authority("two").ca)
     assert trusted(path) == 2
@@ -45,6 +45,8 @@ def test_all_authorities_are_trusted_and_a_second_call_changes_nothing(tmp_path:
         "truststore.p12",
         "truststore.pem",
     ]
+    java.remove_truststore(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["java-17-openjdk-here"]
 
 
 @pytest.mark.parametrize(
