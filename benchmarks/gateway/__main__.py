@@ -71,7 +71,8 @@ def measure_peers(options: argparse.Namespace, directory: Path, rabbitmq: Rabbit
     print(
         "there is none here; docs/explanation/gateway-speed.md says how to build it"
         if telegraf is None
-        else json.dumps(telegraf)
+        else json.dumps(telegraf),
+        flush=True,
     )
     rabbitmq.stop()
     print("RabbitMQ's MQTT plugin", flush=True)

@@ -15,7 +15,7 @@ def ensure_installed(archive: Path, name: str, *, prefix: Path = Path("/opt")) -
     """Unpack ``archive`` to ``<prefix>/<name>-<digest>`` and point the symbolic link ``<prefix>/<name>`` at it.
 
     The link is flipped once everything is there, so an installation is whole or it is the one before. Older ones are
-    removed: restart what runs from them when True is returned.
+    removed: what runs from them must start anew (:func:`iot_charm.services.ensure_running`).
 
     Args:
         archive: a tar file, compressed or not, with one folder at its top.

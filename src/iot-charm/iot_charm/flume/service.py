@@ -130,7 +130,7 @@ def is_held(agent: Agent) -> bool:
 
 def is_configured(agent: Agent) -> bool:
     """Tell whether the agent has been given anything to run."""
-    return (services.UNIT_DIRECTORY / f"{agent.service}.service").exists()
+    return services.unit_file(agent.service).exists()
 
 
 def is_running(agent: Agent) -> bool:
