@@ -11,10 +11,9 @@ from pydantic_core import PydanticCustomError
 import plain_rules
 from iot_charm.config import CharmConfig, load_config
 from iot_charm.errors import InvalidConfigError
+from iot_charm.interfaces.rabbitmq import HOST, NAME
 from iot_gateway.config import PlainConfig
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-_HOST = r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?"
 OutboxBytes = Annotated[ByteSize, Field(ge=2**20, le=2**40)]
 Prefix = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
 _TCP_PORTS = ("mqtt_port", "mqtt_tls_port", "zeromq_pull_port", "zeromq_router_port", "metrics_port", "amqp_port")
@@ -22,14 +21,14 @@ _TCP_PORTS = ("mqtt_port", "mqtt_tls_port", "zeromq_pull_port", "zeromq_router_p
 
 def host_names(text: str) -> list[str]:
     """Return the host names and addresses in a text, which has commas between them; what can be neither is left out."""
-    return [name for name in text.replace(",", " ").split() if re.fullmatch(_HOST, name)]
+    return [name for name in text.replace(",", " ").split() if re.fullmatch(HOST, name)]
 
 
 class GatewayConfig(CharmConfig):
     """The charm's options."""
 
-    site: str = Field(pattern=f"^{_NAME}$")
-    gateway_id: str = Field(pattern=f"^({_NAME})?$")
+    site: str = Field(pattern=f"^{NAME}$")
+    gateway_id: str = Field(pattern=f"^({NAME})?$")
     topic_prefix: Prefix
     commands_prefix: Prefix
     plain_topics: Annotated[tuple[PlainConfig, ...], PlainValidator(plain_rules.parse)]

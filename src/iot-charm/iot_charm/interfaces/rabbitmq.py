@@ -26,9 +26,11 @@ PASSWORD = "password"
 NODES = "nodes"
 """The key of the secret that holds what :func:`encode_nodes` makes."""
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""What a site or a gateway may be called: one word of a routing key."""
+HOST = r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?"
+"""A host name, or an address of either version of IP."""
 
-_HOST = r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?"
 _NODES = TypeAdapter(
     dict[
         Annotated[str, StringConstraints(pattern=f"^{NODE_NAME}$")],
@@ -48,13 +50,13 @@ class RabbitmqRequest(PlainDatabag):
     access: Literal["publish", "consume", "command", "full"] = "full"
     """What the user may do: publish readings and dead letters, consume them from the queues, give commands, or (as a
     charm that does not say, like a public one) configure, read and write everything in its virtual host."""
-    commands: str = Field(default="", pattern=rf"^({_NAME}\.{_NAME})?$")
+    commands: str = Field(default="", pattern=rf"^({NAME}\.{NAME})?$")
     """``<site>.<gateway>`` of a gateway that takes commands: it gets a queue of its own, and may read that one too."""
     nodes_secret: Annotated[str, Field(alias="nodes-secret")] = ""
     """Identifier of a secret, owned by the unit and granted on the relation, with the key NODES: the nodes that may
     speak AMQP. It needs ``commands``, which is the routing key of the unit's nodes as well. Empty for a gateway that
     lets no node in by AMQP: it gets no queue of nodes."""
-    reached_at: Annotated[str, Field(alias="reached-at", pattern=rf"^({_HOST}(,{_HOST})*)?$")] = ""
+    reached_at: Annotated[str, Field(alias="reached-at", pattern=rf"^({HOST}(,{HOST})*)?$")] = ""
     """Addresses and names, with commas between them, at which the unit's nodes reach the broker: its certificate is to
     hold them."""
 
