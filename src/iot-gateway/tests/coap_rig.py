@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import socket
 import warnings
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import aiocoap
 from aiocoap.credentials import CredentialsMap
 from aiocoap.oscore import CanProtect, CanUnprotect, ReplayWindow, SecurityContextUtils, algorithms, hashfunctions
+from listener_rig import ListenerRig, SilentChain
 
-from iot_gateway.desk import Book, Command, Desk, Step
+from iot_gateway.desk import Book, Desk
 from iot_gateway.interfaces import Core
 from iot_gateway.listeners.coap import CoapListener, CoapOptions
 from iot_gateway.listeners.coap.security import IDENTIFIER, SALT, SECRET, make_keys
@@ -20,11 +21,6 @@ from iot_gateway.nodes import Node, Nodes
 from iot_telemetry import MalformedPayloadError, senml
 
 PACK = b'[{"n":"kitchen/t","v":21.5}]'
-
-
-class Chain:
-    def tell(self, command: Command, step: Step, done: Callable[[], None]) -> None:
-        done()
 
 
 class Intake:
@@ -84,13 +80,13 @@ class NodeSide(CanProtect, CanUnprotect, SecurityContextUtils):
         pass
 
 
-class Rig:
+class Rig(ListenerRig):
     def __init__(self, directory: Path, **options: Any):
         self.directory = directory
         self.keys = {name: make_keys(name) for name in ("kitchen", "office", "banned")}
         self.nodes = Nodes(self.known())
         self.intake = Intake()
-        self.desk = Desk(Book(directory / "commands.db"), Chain())
+        self.desk = Desk(Book(directory / "commands.db"), SilentChain())
         self.options = CoapOptions.read({"port": 0, **options})
         self.make()
 
@@ -107,14 +103,6 @@ class Rig:
     @property
     def port(self) -> int:
         return self.listener._endpoint.ports[0].socket.getsockname()[1]
-
-    async def start(self) -> None:
-        self.task = asyncio.create_task(self.listener.run())
-        await until(lambda: self.listener.status()["connected"])
-
-    async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
 
     async def restart(self, *, killed: bool = False) -> None:
         await self.stop()
@@ -197,9 +185,3 @@ class Raw:
 
     def close(self) -> None:
         self._socket.close()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)

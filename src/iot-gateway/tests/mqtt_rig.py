@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from iot_gateway.desk import Book, Command, Desk, Step
+from listener_rig import ListenerRig, SilentChain, free_port
+
+from iot_gateway.desk import Book, Desk
 from iot_gateway.interfaces import Core, Source
 from iot_gateway.listeners.mqtt import MqttListener, MqttOptions, wire
 from iot_gateway.nodes import Node, Nodes, credentials
@@ -173,12 +175,7 @@ class Client:
         return await self.packet()
 
 
-class SilentChain:
-    def tell(self, command: Command, step: Step, done: Callable[[], None]) -> None:
-        done()
-
-
-class Rig:
+class Rig(ListenerRig):
     def __init__(self, directory: Path, **options: Any):
         self.directory = directory
         self.broker = Broker(directory / "broker.sock")
@@ -211,13 +208,9 @@ class Rig:
         await self.start()
         return self
 
-    async def start(self) -> None:
-        self.task = asyncio.create_task(self.listener.run())
-        await until(lambda: self.listener.status()["connected"] and self.listener._ports._servers)
-
-    async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+    @property
+    def is_up(self) -> bool:
+        return super().is_up and bool(self.listener._ports._servers)
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
@@ -239,20 +232,6 @@ class Rig:
         return made
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
 def run(directory: Path, test: Callable[[Rig], Awaitable[None]], **options: Any) -> None:
     async def inside() -> None:
         async with Rig(directory, **options) as rig:
@@ -261,4 +240,4 @@ def run(directory: Path, test: Callable[[Rig], Awaitable[None]], **options: Any)
     asyncio.run(inside())
 
 
-__all__: Sequence[str] = ("Broker", "Client", "NotingIntake", "Rig", "connect", "publish", "run", "string", "until")
+__all__: Sequence[str] = ("Broker", "Client", "NotingIntake", "Rig", "connect", "publish", "run", "string")

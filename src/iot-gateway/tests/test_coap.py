@@ -10,7 +10,8 @@ from typing import Any
 import aiocoap
 import cbor2
 import pytest
-from coap_rig import PACK, NodeSide, Raw, Rig, client, make_keys, site, until
+from coap_rig import PACK, NodeSide, Raw, Rig, client, make_keys, site
+from listener_rig import until
 from msgspec.structs import replace
 
 from iot_gateway.listeners.coap import CoapOptions

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from listener_rig import until
 
 from iot_gateway.desk import (
     Book,
@@ -77,12 +78,6 @@ async def running(path: Path, courier: Courier | None = None, chain: Chain | Non
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def light(value: float | str | bool | None = 60.0, **fields: object) -> CommandRequest:

@@ -12,7 +12,8 @@ import aiocoap.resource
 import cbor2
 import orjson
 import pytest
-from coap_rig import Client, Raw, Rig, client, site, until
+from coap_rig import Client, Raw, Rig, client, site
+from listener_rig import until
 from msgspec.structs import replace
 
 from iot_gateway.desk import CommandRequest

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
-from mqtt_rig import Client, Rig, connect, publish, run, string, until
+from listener_rig import until
+from mqtt_rig import Client, Rig, connect, publish, run, string
 from msgspec.structs import replace
 
 from iot_gateway.desk import CommandRequest, State, desk, reports

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mqtt_rig import Rig, connect, publish, run, string, until
+from listener_rig import until
+from mqtt_rig import Rig, connect, publish, run, string
 from msgspec.structs import replace
 
 from iot_gateway.listeners.mqtt import at_broker, connection, site, wire

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
-from mqtt_rig import Rig, free_port, run, until
+from listener_rig import free_port, until
+from mqtt_rig import Rig, run
 
 from iot_gateway.listeners.mqtt.tls import TlsOptions
 

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import socket
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import orjson
 import pytest
 import zmq
 import zmq.asyncio
+from listener_rig import ListenerRig, SilentChain, free_port, until
 from msgspec.structs import replace
 
-from iot_gateway.desk import Book, Command, CommandRequest, Desk, Step, reports
+from iot_gateway.desk import Book, CommandRequest, Desk, reports
 from iot_gateway.interfaces import Core
 from iot_gateway.listeners.zeromq import ZeroMqListener, ZeroMqOptions, sources
 from iot_gateway.listeners.zeromq.admission import KEY
@@ -25,11 +26,6 @@ from iot_gateway.shapes import Secret
 
 SERVER_PUBLIC, SERVER_SECRET = zmq.curve_keypair()
 PACK = b'[{"n":"kitchen/t","v":21.5}]'
-
-
-class Chain:
-    def tell(self, command: Command, step: Step, done: Callable[[], None]) -> None:
-        done()
 
 
 class Intake:
@@ -51,26 +47,14 @@ class Intake:
         return True
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-class Site:
+class Site(ListenerRig):
     """A listener, its desk, and the nodes ``kitchen`` and ``office``."""
 
     def __init__(self, directory: Path, queue: int = 10):
         self.keys = {name: zmq.curve_keypair() for name in ("kitchen", "office", "banned", "stranger")}
         self.nodes = Nodes(self.known())
         self.intake = Intake()
-        self.desk = Desk(Book(directory / "commands.db"), Chain())
+        self.desk = Desk(Book(directory / "commands.db"), SilentChain())
         self.options = ZeroMqOptions(
             pull_port=free_port(), router_port=free_port(), secret_key=Secret(SERVER_SECRET.decode()), queue=queue
         )
@@ -81,14 +65,6 @@ class Site:
 
     def make(self) -> None:
         self.listener = ZeroMqListener(self.options, Core(self.intake, self.nodes, self.desk, self.directory))
-
-    async def start(self) -> None:
-        self.task = asyncio.create_task(self.listener.run())
-        await until(lambda: self.listener.status()["connected"])
-
-    async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
 
     async def replace(self) -> None:
         """As a reload does."""
@@ -129,6 +105,13 @@ class Site:
 
     def dealer(self, name: str) -> zmq.asyncio.Socket:
         return self.connect(zmq.DEALER, name, self.options.router_port)
+
+    async def greeted(self, name: str) -> zmq.asyncio.Socket:
+        """Return the DEALER of a node that takes commands."""
+        made = self.dealer(name)
+        await made.send_multipart([b"hello"])
+        assert await receive(made) == [b"welcome"]
+        return made
 
 
 @contextlib.asynccontextmanager
@@ -208,9 +191,7 @@ async def test_a_node_blocks_while_nothing_can_be_stored(tmp_path: Path):
 
 async def test_a_node_that_sends_without_end_leaves_the_relay_to_the_others(tmp_path: Path):
     async with site(tmp_path, queue=1000) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        await receive(dealer)
+        dealer = await made.greeted("kitchen")
         made.listener._dealers.pause()
         for _ in range(500):
             await dealer.send_multipart([b"hello"])
@@ -281,9 +262,7 @@ async def test_a_node_that_does_not_hang_up_is_not_waited_for(tmp_path: Path):
 
 async def test_what_a_dealer_had_sent_is_answered_at_the_end(tmp_path: Path):
     async with site(tmp_path) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        await receive(dealer)
+        dealer = await made.greeted("kitchen")
         made.intake.stores = False
         for number in range(50):
             await dealer.send_multipart([b"telemetry", b"%d" % number, PACK])
@@ -297,9 +276,7 @@ async def test_what_a_dealer_had_sent_is_answered_at_the_end(tmp_path: Path):
 
 async def test_a_reload_without_a_change_drops_nobody(tmp_path: Path):
     async with site(tmp_path) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        await receive(dealer)
+        dealer = await made.greeted("kitchen")
         assert made.listener.configure(replace(made.options))
         # libzmq stalls connections whose bound changes while they wait for room.
         assert not made.listener.configure(replace(made.options, queue=500))
@@ -310,9 +287,7 @@ async def test_a_reload_without_a_change_drops_nobody(tmp_path: Path):
 async def test_commands_go_to_a_dealer_and_its_word_comes_back(tmp_path: Path):
     async with site(tmp_path) as made:
         await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        assert await receive(dealer) == [b"welcome"]
+        dealer = await made.greeted("kitchen")
         kind, text = await receive(dealer)
         command = orjson.loads(text)
         assert (kind, command["id"], command["target"], command["value"]) == (b"command", "one", "light", 60.0)
@@ -339,9 +314,7 @@ async def test_a_word_that_the_book_does_not_take_is_noted_later(tmp_path: Path,
         raise sqlite3.OperationalError("disk I/O error")
 
     async with site(tmp_path) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        await receive(dealer)
+        dealer = await made.greeted("kitchen")
         await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
         assert (await receive(dealer))[0] == b"command"
         await until(lambda: made.desk.status()["by_state"]["sent"] == 1)
@@ -374,17 +347,13 @@ async def test_words_that_the_book_does_not_take_are_bounded(tmp_path: Path, mon
 
 async def test_a_command_waits_for_a_dealer_that_went(tmp_path: Path):
     async with site(tmp_path) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        await receive(dealer)
+        dealer = await made.greeted("kitchen")
         dealer.close()
         await asyncio.sleep(0.3)
         await made.desk.submit(CommandRequest(id="one", node="kitchen", target="light", value=60.0))
         await until(lambda: made.listener.status()["clients"] == 0)
         assert made.desk.status()["by_state"]["queued"] == 1
-        again = made.dealer("kitchen")
-        await again.send_multipart([b"hello"])
-        await receive(again)
+        again = await made.greeted("kitchen")
         assert (await receive(again))[0] == b"command"
 
 
@@ -401,9 +370,7 @@ async def test_noise_does_no_harm(tmp_path: Path, frames: list[bytes]):
 
 async def test_a_removed_node_is_not_heard(tmp_path: Path):
     async with site(tmp_path) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        await receive(dealer)
+        dealer = await made.greeted("kitchen")
         made.nodes.replace({name: node for name, node in made.known().items() if name != "kitchen"})
         await dealer.send_multipart([b"telemetry", b"1", PACK])
         assert not await dealer.poll(300)
@@ -430,9 +397,7 @@ async def test_a_port_that_is_taken_is_tried_again(tmp_path: Path):
 
 async def test_a_socket_that_fails_is_bound_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async with site(tmp_path) as made:
-        dealer = made.dealer("kitchen")
-        await dealer.send_multipart([b"hello"])
-        assert await receive(dealer) == [b"welcome"]
+        dealer = await made.greeted("kitchen")
 
         def fails(*_: object) -> None:
             raise zmq.ZMQError(zmq.ENOTSOCK)
