@@ -3,16 +3,17 @@
 
 It runs under the system's Python, which has the package, and is told on its command line what to do:
 
-    amqp10.py send PORT VHOST USER PASSWORD ADDRESS BODY [CONTENT_TYPE]
+    amqp10.py send PORT VHOST USER PASSWORD ADDRESS BODY FORM CONTENT_TYPE
     amqp10.py receive PORT VHOST USER PASSWORD ADDRESS
 
 An empty user is nobody (SASL ANONYMOUS). One line of JSON says what came of it: ``{"state": "accepted"}``,
-``{"body": ..., "id": ...}``, or ``{"error": ...}``.
+``{"body": ..., "id": ..., "subject": ...}``, or ``{"error": ...}``.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,27 @@ PACKAGE = "python3-qpid-proton"
 _TIMEOUT_S = 15
 
 
+FORMS: dict[str, Callable[[str], Any]] = {
+    "data": str.encode,
+    "string": str,
+    "binary": str.encode,
+    "map": lambda body: {"body": body},
+}
+"""What a body is sent as: a data section, or one value."""
+
+
 def send(
-    port: int, vhost: str, user: str, password: str, address: str, body: str, content_type: str = ""
+    port: int,
+    vhost: str,
+    user: str,
+    password: str,
+    address: str,
+    body: str,
+    form: str = "string",
+    content_type: str = "",
 ) -> dict[str, Any]:
-    """Send a message with the body as a data section, or as a string in an amqp-value one without a content type."""
-    return _run("send", str(port), vhost, user, password, address, body, content_type)
+    """Send a message, its body in one of the forms."""
+    return _run("send", str(port), vhost, user, password, address, body, form, content_type)
 
 
 def receive(port: int, vhost: str, user: str, password: str, address: str) -> dict[str, Any]:
@@ -76,10 +93,10 @@ def main(word: str, port: str, vhost: str, user: str, password: str, address: st
         def on_sendable(self, event: Any) -> None:
             if self._sent or self.answer:
                 return
-            body, content_type = more
-            message = proton.Message(body=body.encode() if content_type else body, durable=True)
+            body, form, content_type = more
+            message = proton.Message(body=FORMS[form](body), inferred=form == "data", durable=True)
             if content_type:
-                message.inferred, message.content_type = True, content_type
+                message.content_type = content_type
             event.sender.send(message)
             self._sent = True
 
@@ -93,8 +110,9 @@ def main(word: str, port: str, vhost: str, user: str, password: str, address: st
             self._end({"state": "released"})
 
         def on_message(self, event: Any) -> None:
-            body = event.message.body
-            self._end({"body": body if isinstance(body, str) else bytes(body).decode(), "id": event.message.id})
+            message = event.message
+            body = message.body if isinstance(message.body, str) else bytes(message.body).decode()
+            self._end({"body": body, "id": message.id, "subject": message.subject})
 
         def on_link_error(self, event: Any) -> None:
             self._fail(event.link.remote_condition)

@@ -6,8 +6,10 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import amqp10
+import managed_rabbitmq
 import pika
 import pika.exceptions
 import pytest
@@ -18,7 +20,7 @@ import topology
 from management import Management
 from node_users import Changes, GatewayNodes, ensure_node_users
 
-LIMITS = topology.Limits(delivery_limit=3, stream_max_bytes=20_000_000, stream_max_age="1h", nodes_max_bytes=20_000)
+LIMITS = replace(managed_rabbitmq.LIMITS, nodes_max_bytes=20_000)
 GATEWAYS = ("s.one", "s.two")
 
 
@@ -254,10 +256,10 @@ class TestAmqp10:
         site.set("s.one", "b", "secret")
         return broker.port, site.vhost, "s-one.a", "secret"
 
-    @pytest.mark.parametrize("content_type", ["", "application/senml+json"])
-    def test_a_node_publishes_to_its_own_key(self, site: Site, who, content_type: str):
+    @pytest.mark.parametrize(("form", "content_type"), [("string", ""), ("data", "application/senml+json")])
+    def test_a_node_publishes_to_its_own_key(self, site: Site, who, form: str, content_type: str):
         for address in ("/exchange/iot.nodes/s.one.a", "/exchange/iot.nodes/s.one.a.temperature"):
-            assert amqp10.send(*who, address, "21.5", content_type) == {"state": "accepted"}
+            assert amqp10.send(*who, address, "21.5", form, content_type) == {"state": "accepted"}
         channel = site.gateway("s.one")
         method, properties, body = channel.basic_get("iot.nodes.s.one", auto_ack=True)
         assert method.routing_key == "s.one.a"
@@ -290,7 +292,11 @@ class TestAmqp10:
                 f"to {node}".encode(),
                 pika.BasicProperties(message_id="7", delivery_mode=2),
             )
-        assert amqp10.receive(*who, "/amq/queue/iot.node-commands.s-one.a") == {"body": "to a", "id": "7"}
+        assert amqp10.receive(*who, "/amq/queue/iot.node-commands.s-one.a") == {
+            "body": "to a",
+            "id": "7",
+            "subject": "s.one.a",
+        }
         answer = amqp10.receive(*who, "/amq/queue/iot.node-commands.s-one.b")
         assert "unauthorized-access" in answer.get("error", ""), answer
 
