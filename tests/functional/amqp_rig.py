@@ -1,72 +1,44 @@
 """A relay at a real RabbitMQ that nodes reach directly, with users of their own; the nodes are pika's clients.
 
-What the broker's charm declares is declared here in the same names: exchanges, queues, users, permissions.
+Exchanges, queues, users and permissions are those of the broker's charm, by its own modules.
 """
 
 import json
 import threading
 import time
-import urllib.parse
-import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pika
-from daemons import RabbitMq, answers, free_port, wait_until
+from daemons import wait_until
+from managed_rabbitmq import LIMITS, ManagedRabbitMq
 from pika.adapters.blocking_connection import BlockingChannel
-from relay_rig import BATCH, WINDOW, RelayProcess
+from relay_rig import BATCH, WINDOW, RelayProcess, readings_of, taken
 
+import topology
 from iot_gateway import control
-from iot_gateway.errors import NotRunningError
 from iot_gateway.nodes import file
 from iot_gateway.nodes.provisioning import Given, provision
-from iot_telemetry import Reading, batch
+from iot_telemetry import Reading
+from node_users import GatewayNodes, ensure_node_users
 
 SITE, GATEWAY = "site-1", "gateway-0"
 KEY = f"{SITE}.{GATEWAY}"
 USERNAME = "gateway"
 """Of the gateway's application at the broker: its nodes' users are called ``gateway.<node>``."""
+PASSWORD = "gateway-password"
 NODES = ("node-1", "node-2", "node-3")
-QUEUE = f"iot.nodes.{KEY}"
+QUEUE = topology.NODES.queue(KEY)
 PREFETCH = 100
 BOUND = PREFETCH + BATCH * WINDOW
 """Readings that a kill may have sent twice: what the relay had taken, and what the uplink had sent."""
 
 
 def commands_queue(node: str) -> str:
-    return f"iot.node-commands.{USERNAME}.{node}"
-
-
-class NodesBroker(RabbitMq):
-    """A node with the management API, and AMQP 1.0."""
-
-    def __init__(self, directory: Path):
-        super().__init__(directory)
-        self.management_port = free_port()
-        with (directory / "rabbitmq.conf").open("a") as configuration:
-            configuration.write(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management_port}\n")
-        (directory / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_amqp1_0].\n")
-
-    def ready(self) -> bool:
-        return super().ready() and answers(self.management_port)
-
-    def api(self, method: str, *path: str, **body: Any) -> None:
-        quoted = "/".join(urllib.parse.quote(part, safe="") for part in path)
-        passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
-        address = f"http://127.0.0.1:{self.management_port}/"
-        passwords.add_password(None, address, self.USER, self.PASSWORD, is_authenticated=True)
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPBasicAuthHandler(passwords)
-        )
-        request = urllib.request.Request(
-            f"{address}api/{quoted}",
-            json.dumps(body).encode() if method == "PUT" else None,
-            {"Content-Type": "application/json"},
-            method=method,
-        )
-        opener.open(request, timeout=20).close()
+    return topology.node_commands_queue(topology.node_user(USERNAME, node))
 
 
 class PikaNode:
@@ -76,8 +48,7 @@ class PikaNode:
         self.name = name
         self.key = f"{KEY}.{name}"
         self.sent = 0
-        self.nacked = 0
-        self.connection = rig.connect(f"{USERNAME}.{name}", rig.passwords[name])
+        self.connection = rig.connect(topology.node_user(USERNAME, name), rig.passwords[name])
         self.channel: BlockingChannel = self.connection.channel()
         self.channel.confirm_delivery()
 
@@ -85,7 +56,7 @@ class PikaNode:
         """Publish, and wait for the confirm."""
         key = ".".join((self.key, *more))
         self.channel.basic_publish(
-            "iot.nodes", key, body, pika.BasicProperties(delivery_mode=2, **properties), mandatory=True
+            topology.NODES_EXCHANGE, key, body, pika.BasicProperties(delivery_mode=2, **properties), mandatory=True
         )
 
     def send(self, count: int, padding: int = 0) -> None:
@@ -135,23 +106,21 @@ class Sending:
 class AmqpRig:
     """A virtual host with the topology and users, and a relay."""
 
-    def __init__(self, directory: Path, broker: NodesBroker, *, nodes_max_bytes: int = 100_000_000):
+    def __init__(self, directory: Path, broker: ManagedRabbitMq, *, nodes_max_bytes: int = 100_000_000):
         self.broker = broker
         self.vhost = directory.name
-        self.passwords: dict[str, str] = {}
         self.connections: list[pika.BlockingConnection] = []
         self.seen: Counter[tuple[str, int | None]] = Counter()
         self.received: list[Reading] = []
         self.directory = directory
         made = [provision(name, ["amqp"], Given()) for name in NODES]
-        self.declare(nodes_max_bytes)
-        for each in made:
-            self.passwords[each.node.name] = each.shown["amqp-password"]
-            self.add_user(each.node.name, each.node.keys["amqp-password-hash"])
+        self.passwords = {each.node.name: each.shown["amqp-password"] for each in made}
+        limits = replace(LIMITS, delivery_limit=10_000, nodes_max_bytes=nodes_max_bytes)
+        self.declare(limits, {each.node.name: each.node.keys["amqp-password-hash"] for each in made})
         self.relay = RelayProcess(
             directory,
             self.text(),
-            '[uplink]\npassword = "gateway-password"\n[listeners.amqp]\npassword = "gateway-password"\n',
+            f'[uplink]\npassword = "{PASSWORD}"\n[listeners.amqp]\npassword = "{PASSWORD}"\n',
         )
         (directory / "nodes.json").write_text(file.text(each.node for each in made))
 
@@ -173,7 +142,7 @@ port = {self.broker.port}
 vhost = "{self.vhost}"
 username = "{USERNAME}"
 queue = "{QUEUE}"
-commands_queue_prefix = "iot.node-commands.{USERNAME}."
+commands_queue_prefix = "{commands_queue("")}"
 prefetch = {PREFETCH}
 [uplink]
 host = "127.0.0.1"
@@ -182,46 +151,15 @@ vhost = "{self.vhost}"
 username = "{USERNAME}"
 """
 
-    def declare(self, nodes_max_bytes: int) -> None:
-        api, vhost = self.broker.api, self.vhost
-        api("PUT", "vhosts", vhost)
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        api("PUT", "permissions", vhost, self.broker.USER, **everything)
-        quorum = {"durable": True, "arguments": {"x-queue-type": "quorum"}}
-        api(
-            "PUT", "policies", vhost, "nodes", pattern=r"^iot\.nodes\.", **{"apply-to": "queues"},
-            definition={
-                "overflow": "reject-publish", "max-length-bytes": nodes_max_bytes, "delivery-limit": 10_000,
-                "dead-letter-exchange": "iot.dead-letters",
-            },
-        )  # fmt: skip
-        for exchange, kind in (("telemetry", "topic"), ("dead-letters", "fanout")):
-            api("PUT", "exchanges", vhost, f"iot.{exchange}", type=kind, durable=True)
-            api("PUT", "queues", vhost, f"iot.{exchange}", **quorum)
-        for exchange in ("iot.nodes", "iot.node-commands"):
-            api("PUT", "exchanges", vhost, exchange, type="topic", durable=True)
-        api("PUT", "queues", vhost, QUEUE, **quorum)
-        with self.channel() as channel:
-            channel.queue_bind("iot.telemetry", "iot.telemetry", "#")
-            channel.queue_bind("iot.dead-letters", "iot.dead-letters")
-            channel.queue_bind(QUEUE, "iot.nodes", f"{KEY}.#")
-        api("PUT", "users", USERNAME, password="gateway-password", tags="")
-        api(
-            "PUT", "permissions", vhost, USERNAME, configure="^$",
-            write=r"^iot\.(telemetry|dead-letters|node-commands)$", read=rf"^{QUEUE}$",
-        )  # fmt: skip
-        mine = KEY.replace(".", r"\.")
-        api("PUT", "topic-permissions", vhost, USERNAME, exchange="iot.node-commands", write=rf"^{mine}\.", read="^$")
-
-    def add_user(self, node: str, password_hash: str) -> None:
-        api, vhost, user, queue = self.broker.api, self.vhost, f"{USERNAME}.{node}", commands_queue(node)
-        api("PUT", "users", user, password_hash=password_hash, tags="")
-        api("PUT", "permissions", vhost, user, configure="^$", write=r"^iot\.nodes$", read=f"^{queue}$")
-        key = f"{KEY}.{node}".replace(".", r"\.")
-        api("PUT", "topic-permissions", vhost, user, exchange="iot.nodes", write=rf"^{key}(\..*)?$", read="^$")
-        api("PUT", "queues", vhost, queue, durable=True)
-        with self.channel() as channel:
-            channel.queue_bind(queue, "iot.node-commands", f"{KEY}.{node}")
+    def declare(self, limits: topology.Limits, password_hashes: Mapping[str, str]) -> None:
+        """Have the broker know what its charm tells it of a gateway and its nodes."""
+        management = self.broker.management()
+        management.ensure_vhost(self.vhost, limits)
+        management.ensure_nodes(self.vhost, [KEY], limits)
+        management.ensure_user(USERNAME, PASSWORD)
+        management.ensure_permissions(self.vhost, USERNAME, topology.permissions({"publish"}, nodes={KEY}))
+        management.ensure_topic_permissions(self.vhost, USERNAME, topology.topic_permissions({"publish"}, {KEY}))
+        ensure_node_users(management, [GatewayNodes(USERNAME, self.vhost, KEY, password_hashes)])
 
     def connect(self, user: str, password: str) -> pika.BlockingConnection:
         made = pika.BlockingConnection(
@@ -242,19 +180,13 @@ username = "{USERNAME}"
 
     def messages(self, queue: str) -> list[tuple[Any, bytes]]:
         """Take all messages off a queue."""
-        taken: list[tuple[Any, bytes]] = []
         with self.channel() as channel:
-            while True:
-                method, properties, body = channel.basic_get(queue, auto_ack=True)
-                if method is None:
-                    return taken
-                taken.append((properties, body or b""))
+            return [*taken(channel, queue)]
 
     def collect(self) -> None:
         """Take the readings off the telemetry queue and count each."""
-        for properties, body in self.messages("iot.telemetry"):
-            for line in batch.decode(body, properties.content_encoding or "identity"):
-                reading = Reading.from_line(line)
+        for message in self.messages(topology.QUEUE):
+            for reading in readings_of(*message):
                 self.received.append(reading)
                 self.seen[reading.node, reading.seq] += 1
 
@@ -275,21 +207,7 @@ username = "{USERNAME}"
         self.collect()
 
     def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str, timeout: float = 30) -> dict[str, Any]:
-        """Wait until the relay's status meets a condition; return that status."""
-        seen: dict[str, Any] = {}
-
-        def met() -> bool:
-            try:
-                seen.update(self.relay.status())
-            except NotRunningError:
-                return False
-            return bool(condition(seen))
-
-        try:
-            wait_until(met, timeout, what)
-        except TimeoutError as error:
-            raise AssertionError(f"{error}; {seen}\n{self.relay.log.read_text()[-2000:]}") from error
-        return seen
+        return self.relay.wait_for(condition, what, timeout)
 
     def start(self) -> None:
         self.relay.start()
@@ -314,6 +232,7 @@ username = "{USERNAME}"
         for connection in self.connections:
             if connection.is_open:
                 connection.close()
-        self.broker.api("DELETE", "vhosts", self.vhost)
-        for user in (USERNAME, *(f"{USERNAME}.{name}" for name in self.passwords)):
-            self.broker.api("DELETE", "users", user)
+        management = self.broker.management()
+        ensure_node_users(management, [])
+        management.ensure_only_users(set())
+        self.broker.delete_vhost(self.vhost)

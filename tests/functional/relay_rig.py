@@ -14,6 +14,7 @@ import paho.mqtt.client as mqtt
 from daemons import Daemon, RabbitMq, SiteBroker, free_port, wait_until
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from pika.adapters.blocking_connection import BlockingChannel
 
 from iot_gateway import nodes, status
 from iot_gateway.errors import NotRunningError
@@ -46,6 +47,12 @@ def readings_of(properties: Any, body: bytes) -> list[Reading]:
     return [Reading.from_line(line) for line in batch.decode(body, properties.content_encoding or "identity")]
 
 
+def taken(channel: BlockingChannel, queue: str) -> Iterator[tuple[Any, bytes]]:
+    """Take the messages off a queue, one by one, until there is none."""
+    while (message := channel.basic_get(queue, auto_ack=True))[0] is not None:
+        yield message[1:]
+
+
 class RelayProcess(Daemon):
     """``iot-gateway run`` with a configuration in its directory."""
 
@@ -69,6 +76,23 @@ class RelayProcess(Daemon):
 
     def status(self) -> dict[str, Any]:
         return status.ask(self.socket)
+
+    def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait until the status meets a condition; return that status."""
+        seen: dict[str, Any] = {}
+
+        def met() -> bool:
+            try:
+                seen.update(self.status())
+            except NotRunningError:
+                return False
+            return bool(condition(seen))
+
+        try:
+            wait_until(met, timeout, what)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; {seen}\n{self.log.read_text()[-2000:]}") from error
+        return seen
 
     def resources(self) -> tuple[float, float]:
         """Return the CPU seconds it used and its resident memory in MB."""
@@ -230,21 +254,7 @@ exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.na
                 channel.exchange_delete(name)
 
     def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str, timeout: float = 30) -> dict[str, Any]:
-        """Wait until the relay's status meets a condition; return that status."""
-        seen: dict[str, Any] = {}
-
-        def met() -> bool:
-            try:
-                seen.update(self.relay.status())
-            except NotRunningError:
-                return False
-            return bool(condition(seen))
-
-        try:
-            wait_until(met, timeout, what)
-        except TimeoutError as error:
-            raise AssertionError(f"{error}; {seen}\n{self.relay.log.read_text()[-2000:]}") from error
-        return seen
+        return self.relay.wait_for(condition, what, timeout)
 
     def wait_until_empty(self, timeout: float = 40) -> dict[str, Any]:
         """Wait until the broker at the gateway holds nothing for the relay and the outbox nothing for the uplink."""
@@ -267,13 +277,8 @@ exchanges = {{ telemetry = "{self.names["telemetry"]}", dead-letters = "{self.na
 
     def messages(self, lane: str) -> list[tuple[Any, bytes]]:
         """Take all messages off a lane's queue."""
-        taken: list[tuple[Any, bytes]] = []
         with self.channel() as channel:
-            while True:
-                method, properties, body = channel.basic_get(self.names[lane], auto_ack=True)
-                if method is None:
-                    return taken
-                taken.append((properties, body))
+            return [*taken(channel, self.names[lane])]
 
     def readings(self) -> list[Reading]:
         """Take all readings off the queue."""
