@@ -219,8 +219,9 @@ def deploy(juju: jubilant.Juju) -> None:
 def up(count: int, seed: int) -> None:
     """Bring everything up; change nothing if it is, and prove nothing that was proven."""
     juju = jubilant.Juju(model=MODEL, cli_binary=str(TABLETOP), wait_timeout=1200)
-    status = status_of(juju)
-    if status and RESULT.exists() and only_time_is_missing(status):
+    # Nothing of tabletop's is started before it is known that it can be: that is told while the image is made.
+    status = status_of(juju) if RESULT.exists() else None
+    if status and only_time_is_missing(status):
         through_jubilant.wait_until_active(juju, progress=say)
         say("already up; nothing was changed")
         show(juju)
@@ -253,8 +254,10 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="up.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("command", choices=["up", "down", "status"])
-    parser.add_argument("--count", type=int, default=100_000, help="readings of the test run (default 100000)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the test run (default 1)")
+    parser.add_argument(
+        "--count", type=int, default=chain.READINGS, help="readings of the test run (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the test run (default %(default)s)")
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("ERROR not root: this makes machines and a bridge. Run it as root, e.g. 'sudo make up'.", file=sys.stderr)
