@@ -1,52 +1,41 @@
 """Consuming one RabbitMQ queue; each message is acknowledged by whoever takes it, once that is done for good."""
 
-import asyncio
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import partial
 from typing import Any
 
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 
-from iot_gateway.backoff import Backoff
+from iot_gateway.amqp_channel import AmqpChannel
 
 logger = logging.getLogger(__name__)
 
 
-class AmqpConsumer(ABC):
-    """A consumer on a channel of its own; the queue must be there: the relay declares nothing."""
+class AmqpConsumer(AmqpChannel):
+    """A consumer; the queue must be there: the relay declares nothing."""
 
     def __init__(self, queue: str, name: str, prefetch: int):
         """Make it.
 
         Args:
             queue: that is consumed.
-            name: of what it holds, for the log.
+            name: of what it holds.
             prefetch: messages that may be here and not acknowledged.
         """
+        super().__init__(f"{name} from {queue}")
         self.queue = queue
         self.consuming = False
         self.received = 0
-        self.error: str | None = None
-        self._name = name
         self._prefetch = prefetch
-        self._channel: Channel | None = None
         self._begun = False
-        self._backoff = Backoff()
 
     @abstractmethod
     def take(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         """Take a message; it comes again until it is acknowledged on its channel."""
 
-    def open(self, connection: AsyncioConnection) -> None:
-        """Begin to consume on a connection that is open."""
-        if connection.is_open:
-            connection.channel(on_open_callback=self._on_open)
-
-    def _on_open(self, channel: Channel) -> None:
-        self._channel = channel
-        channel.add_on_close_callback(self._on_close)  # pyright: ignore[reportUnknownMemberType]
+    def begin(self, channel: Channel) -> None:
+        """Begin to consume."""
         channel.add_on_cancel_callback(self._on_cancel)  # pyright: ignore[reportUnknownMemberType]
         channel.basic_qos(prefetch_count=self._prefetch, callback=partial(self._on_bound, channel))
 
@@ -66,7 +55,7 @@ class AmqpConsumer(ABC):
             self._channel.basic_consume(self.queue, self._on_message, callback=self._on_consuming)
 
     def _on_consuming(self, _frame: Any) -> None:
-        logger.info("%s are taken from %s", self._name, self.queue)
+        logger.info("%s are taken", self._name)
         self.consuming, self.error = True, None
         self._backoff.reset()
 
@@ -86,18 +75,7 @@ class AmqpConsumer(ABC):
         if self._channel is not None and self._channel.is_open:
             self._channel.close(320, "the broker cancelled the consumer")
 
-    def _on_close(self, channel: Channel, reason: Exception) -> None:
-        if channel is not self._channel:
-            return
-        self.lose()
-        connection = channel.connection
-        if isinstance(connection, AsyncioConnection) and connection.is_open:
-            if str(reason) != self.error:
-                logger.error("no %s are taken from %s: %s", self._name, self.queue, reason)
-            self.error = str(reason)
-            asyncio.get_running_loop().call_later(self._backoff.next(), self.open, connection)
-
     def lose(self) -> None:
         """The channel is gone; what was not acknowledged comes again."""
-        self._channel = None
+        super().lose()
         self.consuming = self._begun = False

@@ -1,22 +1,19 @@
 """Publishing to one RabbitMQ exchange with confirms, so that it is known of each message what became of it."""
 
 import asyncio
-import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import pika
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.spec import Basic
 
-from iot_gateway.backoff import Backoff
+from iot_gateway.amqp_channel import AmqpChannel
 from iot_gateway.interfaces import Done, Outcome
 
-logger = logging.getLogger(__name__)
 
-
-class AmqpPublisher:
+class AmqpPublisher(AmqpChannel):
     """A channel in confirm mode. Messages are ``mandatory``: one that no queue takes comes back."""
 
     def __init__(self, name: str, exchange: str):
@@ -26,18 +23,14 @@ class AmqpPublisher:
             name: of what is published, for the log.
             exchange: where to.
         """
+        super().__init__(name)
         self.ready = False
-        self.error: str | None = None
-        self._name = name
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when ``ready`` changes."""
         self._exchange = exchange
-        self._channel: Channel | None = None
         self._tag = 0
         self._unconfirmed: OrderedDict[int, tuple[str, Done]] = OrderedDict()
         self._returned: set[str] = set()
-        self._backoff = Backoff()
-
-    def changed(self) -> None:
-        """Learn that ``ready`` has changed."""
 
     def send(self, key: str, body: bytes, properties: pika.BasicProperties, done: Done) -> None:
         """Publish a message that has a ``message_id``; the outcome comes with the broker's confirm."""
@@ -48,22 +41,16 @@ class AmqpPublisher:
         self._unconfirmed[self._tag] = (str(properties.message_id), done)
         self._channel.basic_publish(self._exchange, key, body, properties, mandatory=True)
 
-    def open(self, connection: AsyncioConnection) -> None:
-        """Open the channel on a connection that is open."""
-        if connection.is_open:
-            connection.channel(on_open_callback=self._on_open)
-
-    def _on_open(self, channel: Channel) -> None:
-        self._channel = channel
+    def begin(self, channel: Channel) -> None:
+        """Have the broker confirm what is published."""
         self._tag = 0
-        channel.add_on_close_callback(self._on_close)  # pyright: ignore[reportUnknownMemberType]
         channel.add_on_return_callback(self._on_return)  # pyright: ignore[reportUnknownMemberType]
         channel.confirm_delivery(self._on_confirm, callback=self._on_confirm_mode)
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         self.ready = True
         self.error = None
-        self.changed()
+        self.on_change()
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, _body: bytes) -> None:
         # The broker sends it back before it confirms it, on the same channel (RabbitMQ's confirms, "mandatory").
@@ -91,23 +78,12 @@ class AmqpPublisher:
             self.error = "refused by the broker"
             done(Outcome.REFUSED)
 
-    def _on_close(self, channel: Channel, reason: Exception) -> None:
-        if channel is not self._channel:
-            return
-        self.lose()
-        connection = channel.connection
-        if isinstance(connection, AsyncioConnection) and connection.is_open:
-            self.error = str(reason)
-            delay = self._backoff.next()
-            logger.error("%s: the broker closed the channel, again in %.1f s: %s", self._name, delay, reason)
-            asyncio.get_running_loop().call_later(delay, self.open, connection)
-
     def lose(self) -> None:
         """The channel is gone: nothing that was not confirmed can be told from what was lost."""
-        self._channel = None
+        super().lose()
         self.ready = False
         unconfirmed, self._unconfirmed = self._unconfirmed, OrderedDict()
         self._returned.clear()
         for _, done in unconfirmed.values():
             done(Outcome.LOST)
-        self.changed()
+        self.on_change()

@@ -30,14 +30,6 @@ class AmqpOptions(AmqpConnectionOptions, frozen=True, kw_only=True):
 class AmqpSender(AmqpPublisher, interfaces.Sender):
     """One lane: a channel in confirm mode."""
 
-    def __init__(self, lane: str, exchange: str):
-        super().__init__(lane, exchange)
-        self.on_change = lambda: None
-
-    def changed(self) -> None:
-        """Tell whoever sends."""
-        self.on_change()
-
     def publish(self, envelope: Envelope, done: Done) -> None:
         """Publish; the outcome comes with the broker's confirm."""
         properties = pika.BasicProperties(

@@ -8,7 +8,6 @@ commands wait for and of no others.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,14 +40,6 @@ _REASONS: Final = {
 }
 
 
-class _Publisher(AmqpPublisher):
-    """Tells of its comings and goings."""
-
-    def __init__(self, exchange: str, on_change: Callable[[], None]):
-        super().__init__("commands to nodes", exchange)
-        self.changed = on_change
-
-
 @dataclass(slots=True)
 class _Watched:
     """A node that was asked about."""
@@ -71,7 +62,8 @@ class AmqpCourier(Courier):
         self._options = options
         self._nodes = nodes
         self._desk = desk
-        self._publisher = _Publisher(options.commands_exchange, self._link_changed)
+        self._publisher = AmqpPublisher("commands to nodes", options.commands_exchange)
+        self._publisher.on_change = self._link_changed
         self._watch = QueueWatch()
         self._watched: dict[str, _Watched] = {}
         self._wake = asyncio.Event()
