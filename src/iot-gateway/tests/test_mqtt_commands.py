@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from iot_gateway.desk import CommandRequest, State, desk, reports
 from iot_gateway.listeners.mqtt import MqttOptions, site, wire
-from iot_gateway.listeners.mqtt.courier import matches
+from iot_gateway.listeners.mqtt.subscribing import matches
 
 STATE = "commands/node-1/state"
 

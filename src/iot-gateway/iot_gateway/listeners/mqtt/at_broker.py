@@ -7,7 +7,6 @@ from iot_gateway.listeners.mqtt import codes, subscribing
 from iot_gateway.listeners.mqtt.backend import Backend
 from iot_gateway.listeners.mqtt.codes import Reason
 from iot_gateway.listeners.mqtt.connecting import Connack
-from iot_gateway.listeners.mqtt.courier import matches
 from iot_gateway.listeners.mqtt.hub import Hub
 from iot_gateway.listeners.mqtt.states import Pause
 from iot_gateway.listeners.mqtt.wire import Reader
@@ -172,7 +171,7 @@ class AtBroker:
         """Note a SUBSCRIBE that is passed on."""
         identifier, filters = subscribing.filters(reader, self._v5, options=True)
         topic = self._commands
-        found = [each if matches(each, topic) else "" for each in filters]
+        found = [each if subscribing.matches(each, topic) else "" for each in filters]
         if any(found):
             self._subscribing = {**(self._subscribing or {}), identifier: found}
 
@@ -180,7 +179,7 @@ class AtBroker:
         """Note an UNSUBSCRIBE that is passed on."""
         _, filters = subscribing.filters(reader, self._v5, options=False)
         topic = self._commands
-        if any(matches(each, topic) for each in filters):
+        if any(subscribing.matches(each, topic) for each in filters):
             self._takes = self._takes.difference(filters)
             if not self._takes:
                 self.take_no_commands()

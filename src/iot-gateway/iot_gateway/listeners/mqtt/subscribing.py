@@ -37,3 +37,17 @@ def granted(reader: Reader, v5: bool) -> tuple[bytes, list[bool]]:
     if v5:
         properties.read(reader)
     return identifier, [code < Reason.UNSPECIFIED for code in reader.take(reader.left)]
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Tell whether a topic filter covers a topic (MQTT 5.0, section 4.7); shared subscriptions are looked through."""
+    levels = pattern.split("/")
+    if levels[0] == "$share":
+        levels = levels[2:]
+    names = topic.split("/")
+    for index, level in enumerate(levels):
+        if level == "#":
+            return True
+        if index >= len(names) or level not in ("+", names[index]):
+            return False
+    return len(levels) == len(names)
