@@ -132,9 +132,9 @@ class Nodes:
         if not proven and not self.verify(name, secret or b""):
             self._fail(address)
             raise WrongCredentialError(f"the secret is not that of node {name}")
-        if not node.may_use(protocol):
+        if reason := node.refusal(protocol):
             self._fail(address)
-            raise NotAllowedError(f"node {name} {f'may not use {protocol}' if node.enabled else 'is disabled'}")
+            raise NotAllowedError(reason)
         self.presence.seen(name, protocol, address)
         return node
 

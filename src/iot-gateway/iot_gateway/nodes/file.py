@@ -18,7 +18,7 @@ from msgspec import Meta, field
 
 from iot_gateway.errors import ConfigError
 from iot_gateway.nodes import credentials
-from iot_gateway.nodes.node import NAME, Node
+from iot_gateway.nodes.node import NAME, NO_KEYS, Node
 from iot_gateway.shapes import Shape, ShapeError
 from iot_telemetry.names import NODE_NAME_WORDS
 
@@ -79,7 +79,7 @@ def _node(name: str, content: Any, where: str) -> Node:
         entry = _Entry.read(content)
     except ShapeError as error:
         raise ConfigError(f"{where}: nodes.{name}{'.' if error.place else ': '}{error}") from error
-    return Node(name, entry.credential, entry.enabled, entry.protocols, entry.keys or Node("").keys)
+    return Node(name, entry.credential, entry.enabled, entry.protocols, entry.keys or NO_KEYS)
 
 
 def text(nodes: Iterable[Node]) -> str:

@@ -15,7 +15,8 @@ CERTIFICATE_NAME = "certificate-name"
 AMQP_PASSWORD_HASH = "amqp-password-hash"
 """Among a node's keys: what RabbitMQ keeps of its password (:mod:`iot_gateway.nodes.rabbitmq_password`)."""
 
-_NO_KEYS: Mapping[str, str] = MappingProxyType({})
+NO_KEYS: Mapping[str, str] = MappingProxyType({})
+"""One for all nodes that have none: there may be thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Node:
     enabled: bool = True
     protocols: frozenset[str] | None = None
     """The protocols that it may use, by the listeners' names (``mqtt``, ``coap``, ...); None for all."""
-    keys: Mapping[str, str] = field(default_factory=lambda: _NO_KEYS)
+    keys: Mapping[str, str] = field(default_factory=lambda: NO_KEYS)
     """What a protocol needs beside, or in place of, a hashed secret, under a name that the protocol's listener
     defines:
 
@@ -44,4 +45,12 @@ class Node:
 
     def may_use(self, protocol: str) -> bool:
         """Tell whether the node is let in by this protocol at all."""
-        return self.enabled and (self.protocols is None or protocol in self.protocols)
+        return self.refusal(protocol) is None
+
+    def refusal(self, protocol: str) -> str | None:
+        """Return why the node is not let in by this protocol; None if it is."""
+        if not self.enabled:
+            return f"node {self.name} is disabled"
+        if self.protocols is not None and protocol not in self.protocols:
+            return f"node {self.name} may not use {protocol}"
+        return None

@@ -18,6 +18,7 @@ from typing import Final
 from iot_gateway.errors import GatewayError
 from iot_gateway.nodes import credentials, rabbitmq_password
 from iot_gateway.nodes.node import AMQP_PASSWORD_HASH, CERTIFICATE_NAME, NAME, Node
+from iot_telemetry.names import NODE_NAME_WORDS
 
 PROTOCOLS: Final = ("mqtt", "coap", "zeromq", "amqp")
 """The protocols that a node may be confined to: those that a listener lets nodes in by."""
@@ -76,7 +77,7 @@ def provision(name: str, kinds: Sequence[str], given: Given, protocols: Sequence
         ProvisioningError: a value can't be.
     """
     if not re.fullmatch(NAME, name):
-        raise ProvisioningError(f"name={name!r}: letters, digits, - and _, at most 64, the first a letter or a digit")
+        raise ProvisioningError(f"name={name!r}: {NODE_NAME_WORDS}")
     if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= _KINDS.keys():
         raise ProvisioningError(f"credentials={','.join(kinds)!r}: one or more of {', '.join(_KINDS)}, each once")
     if not set(protocols) <= set(PROTOCOLS):

@@ -93,8 +93,8 @@ class PayloadQueue(AmqpConsumer):
         node = self._core.nodes.lookup(name)
         if node is None:
             raise MalformedPayloadError(f"no node is called {name!r}")
-        if not node.may_use(PROTOCOL):
-            raise MalformedPayloadError(f"node {name} {f'may not use {PROTOCOL}' if node.enabled else 'is disabled'}")
+        if reason := node.refusal(PROTOCOL):
+            raise MalformedPayloadError(reason)
         self._core.nodes.presence.seen(name, PROTOCOL, "")
         return name
 
