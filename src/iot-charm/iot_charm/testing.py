@@ -73,6 +73,7 @@ class Systemd:
 
     def __init__(self) -> None:
         self.running: set[str] = set()
+        self.enabled: set[str] = set()
         self.calls: list[str] = []
         """Function and service, as ``service_start x``."""
 
@@ -100,21 +101,23 @@ class Systemd:
         self.running.add(name)
         return self._done("service_restart", name)
 
-    def service_stop(self, name: str) -> bool:
-        """Have it not running."""
-        self.running.discard(name)
-        return self._done("service_stop", name)
+    def service_stop(self, *names: str) -> bool:
+        """Have them not running."""
+        self.running -= {*names}
+        return self._done("service_stop", *names)
 
     def service_reload(self, name: str) -> bool:
-        """Note the call; so do the others."""
+        """Note the call."""
         return self._done("service_reload", name)
 
     def service_enable(self, name: str) -> bool:
-        """Note the call."""
+        """Have it started with the machine."""
+        self.enabled.add(name)
         return self._done("service_enable", name)
 
     def service_disable(self, name: str) -> bool:
-        """Note the call."""
+        """Have it not started with the machine."""
+        self.enabled.discard(name)
         return self._done("service_disable", name)
 
     def daemon_reload(self) -> bool:

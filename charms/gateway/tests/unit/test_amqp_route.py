@@ -8,57 +8,34 @@ import pytest
 
 import amqp_route
 from amqp_route import PLAIN, TLS, Route
+from iot_charm import services
+from iot_charm.testing import Systemd
 
 ROUTE = Route(PLAIN, ("127.0.0.1", "fd00::1"), 5672, "10.0.0.2", 5673)
 SOCKET, SERVICE = f"{PLAIN}.socket", f"{PLAIN}.service"
 
 
-class Systemd:
-    """Keeps which units are active; a port can be taken."""
+class Sockets(Systemd):
+    """A systemd on whose machine a port can be taken."""
 
-    def __init__(self) -> None:
-        self.active: set[str] = set()
-        self.enabled: set[str] = set()
-        self.calls: list[str] = []
-        self.taken = False
+    taken = False
 
-    def service_running(self, name: str) -> bool:
-        return name in self.active
-
-    def service_enable(self, name: str) -> None:
-        self.enabled.add(name)
-
-    def service_disable(self, name: str) -> None:
-        self.enabled.discard(name)
-
-    def service_start(self, name: str) -> None:
-        assert SERVICE not in self.active, "a socket whose service runs can't be opened anew"
-        self.calls.append(f"start {name}")
+    def service_start(self, name: str) -> bool:
+        assert SERVICE not in self.running, "a socket whose service runs can't be opened anew"
         if self.taken:
             raise amqp_route.systemd.SystemdError("Address already in use")
-        self.active.add(name)
-
-    def service_stop(self, *names: str) -> None:
-        self.calls += [f"stop {name}" for name in names]
-        self.active -= {*names}
-
-    def daemon_reload(self) -> None:
-        self.calls.append("reload")
+        return super().service_start(name)
 
 
 @pytest.fixture
-def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
-    fake = Systemd()
-    for verb in ("running", "enable", "disable", "start", "stop"):
-        monkeypatch.setattr(amqp_route.systemd, f"service_{verb}", getattr(fake, f"service_{verb}"))
-    monkeypatch.setattr(amqp_route.systemd, "daemon_reload", fake.daemon_reload)
-    monkeypatch.setattr(amqp_route.services, "UNIT_DIRECTORY", tmp_path)
-    monkeypatch.setattr(amqp_route.services, "STARTED_FROM", tmp_path / "stamps")
+def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sockets:
+    fake = Sockets.put_in_place(monkeypatch, tmp_path)
+    monkeypatch.setattr(amqp_route.systemd, "service_stop", fake.service_stop)
     return fake
 
 
-def units(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_file()}
+def units() -> set[str]:
+    return {path.name for path in services.UNIT_DIRECTORY.iterdir()}
 
 
 def test_the_units_are_as_systemd_wants_them(tmp_path: Path):
@@ -76,24 +53,24 @@ def test_the_units_are_as_systemd_wants_them(tmp_path: Path):
     }
 
 
-def test_a_port_is_opened_once_and_again_when_it_changes(systemd: Systemd, tmp_path: Path):
+def test_a_port_is_opened_once_and_again_when_it_changes(systemd: Sockets):
     amqp_route.ensure_routes([ROUTE])
     amqp_route.ensure_routes([ROUTE])
     assert amqp_route.is_open(PLAIN)
     assert not amqp_route.is_open(TLS)
     assert systemd.enabled == {SOCKET}
-    assert units(tmp_path) == {SOCKET, SERVICE}
-    assert systemd.calls.count(f"start {SOCKET}") == 1
-    systemd.active.add(SERVICE)  # somebody connected
+    assert units() == {SOCKET, SERVICE}
+    assert systemd.calls.count(f"service_start {SOCKET}") == 1
+    systemd.running.add(SERVICE)  # somebody connected
     amqp_route.ensure_routes([ROUTE])
-    assert SERVICE in systemd.active
+    assert SERVICE in systemd.running
     amqp_route.ensure_routes([dataclasses.replace(ROUTE, broker="10.0.0.3")])
-    assert SERVICE not in systemd.active
-    assert systemd.calls.count(f"start {SOCKET}") == 2
-    assert "10.0.0.3:5673" in (tmp_path / SERVICE).read_text()
+    assert SERVICE not in systemd.running
+    assert systemd.calls.count(f"service_start {SOCKET}") == 2
+    assert "10.0.0.3:5673" in services.unit_file(SERVICE).read_text()
 
 
-def test_a_port_that_is_taken_is_tried_again(systemd: Systemd, caplog: pytest.LogCaptureFixture):
+def test_a_port_that_is_taken_is_tried_again(systemd: Sockets, caplog: pytest.LogCaptureFixture):
     systemd.taken = True
     amqp_route.ensure_routes([ROUTE])
     assert "port 5672 can't be listened on: Address already in use" in caplog.text
@@ -103,7 +80,7 @@ def test_a_port_that_is_taken_is_tried_again(systemd: Systemd, caplog: pytest.Lo
     assert amqp_route.is_open(PLAIN)
 
 
-def test_what_a_hook_that_was_broken_off_wrote_is_followed(systemd: Systemd, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_hook_that_was_broken_off_wrote_is_followed(systemd: Sockets, monkeypatch: pytest.MonkeyPatch):
     amqp_route.ensure_routes([ROUTE])
     moved = dataclasses.replace(ROUTE, broker_port=5674)
 
@@ -111,31 +88,31 @@ def test_what_a_hook_that_was_broken_off_wrote_is_followed(systemd: Systemd, mon
         raise InterruptedError
 
     with monkeypatch.context() as patched:
-        patched.setattr(amqp_route.systemd, "daemon_reload", broken_off)
+        patched.setattr(systemd, "daemon_reload", broken_off)
         with pytest.raises(InterruptedError):
             amqp_route.ensure_routes([moved])
-    systemd.active.add(SERVICE)  # which still leads to where it led
+    systemd.running.add(SERVICE)  # which still leads to where it led
     amqp_route.ensure_routes([moved])
-    assert SERVICE not in systemd.active
+    assert SERVICE not in systemd.running
     assert amqp_route.is_open(PLAIN)
 
 
-def test_a_route_that_is_not_wanted_leaves_nothing(systemd: Systemd, tmp_path: Path):
+def test_a_route_that_is_not_wanted_leaves_nothing(systemd: Sockets):
     amqp_route.ensure_routes([ROUTE, dataclasses.replace(ROUTE, name=TLS, port=5671)])
     amqp_route.ensure_routes([ROUTE])
-    assert units(tmp_path) == {SOCKET, SERVICE}
+    assert units() == {SOCKET, SERVICE}
     assert not amqp_route.is_open(TLS)
     amqp_route.ensure_routes([])
-    assert (systemd.active, systemd.enabled, units(tmp_path)) == (set(), set(), set())
-    assert list((tmp_path / "stamps").iterdir()) == []
+    assert (systemd.running, systemd.enabled, units()) == (set(), set(), set())
+    assert list(services.STARTED_FROM.iterdir()) == []
 
 
-def test_a_stop_closes_the_ports_until_the_next_start(systemd: Systemd):
+def test_a_stop_closes_the_ports_until_the_next_start(systemd: Sockets):
     amqp_route.stop()
     assert systemd.calls == []
     amqp_route.ensure_routes([ROUTE])
-    systemd.active.add(SERVICE)
+    systemd.running.add(SERVICE)
     amqp_route.stop()
-    assert systemd.active == set()
+    assert systemd.running == set()
     amqp_route.ensure_routes([ROUTE])
     assert amqp_route.is_open(PLAIN)
