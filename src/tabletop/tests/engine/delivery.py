@@ -91,6 +91,12 @@ class Deliveries:
                 found = "maybe"
         return found
 
+    def skipped_at(self, one: Attempt) -> int | None:
+        """Return the line by which an attempt that failed had been skipped; None for one that was not."""
+        if one.ended is None or one.run not in self.stories[one.unit].skipped:
+            return None
+        return max(done.at for _, done in self._skips(one.unit) if done.at > one.ended)
+
     def _skips(self, unit: str) -> list[tuple[Mark, Mark]]:
         begins = {
             mark.command: mark

@@ -6,7 +6,7 @@ from typing import Any
 import juju_rules
 from delivery import Deliveries
 from diary import Attempt, Diary
-from truth import Truth
+from truth import DEFAULTS, Truth
 
 
 def problems(diary: Diary, truth: Truth, status: Mapping[str, Any]) -> list[str]:
@@ -66,13 +66,30 @@ def _living(deliveries: Deliveries, truth: Truth, unit: str) -> list[str]:
     if stands.elected != (unit == lowest):
         found.append(f"{unit}: leader-elected is {stands.elected}, the lowest is {lowest}")
     config = _last(story.delivered, "config-changed")
-    if config.read_at is not None and dict(config.config) != dict(truth.apps[name].config):
+    if config.read_at is not None and _told_config(deliveries, config, name) != dict(truth.apps[name].config):
         found.append(f"{config} read {config.config}, set is {truth.apps[name].config}")
     charm = [one for one in story.delivered if one.kind in ("install", "upgrade-charm")][-1]
     if charm.build != truth.apps[name].build:
         found.append(f"{charm} is of build {charm.build}, the newest is {truth.apps[name].build}")
     found += _relations(deliveries, truth, unit)
     return found
+
+
+def _told_config(deliveries: Deliveries, told: Attempt, name: str) -> dict[str, str]:
+    """Return the configuration that a unit was told of: what is set before an operator skips its hook counts."""
+    config, read_at = dict(told.config), told.read_at
+    skipped_at = deliveries.skipped_at(told)
+    if skipped_at is None or read_at is None:
+        return config
+    marks = deliveries.diary.marks
+    ends = {mark.command: mark for mark in marks if mark.kind in ("done", "unknown")}
+    for begin in marks:
+        end = ends.get(begin.command)
+        if (begin.kind, begin.method, begin.params.get("app")) != ("begin", "set_config", name) or end is None:
+            continue
+        if begin.at < skipped_at and end.at > read_at:
+            config |= {key: DEFAULTS[key] for key in begin.params.get("reset", ())} | begin.params["values"]
+    return config
 
 
 def _relations(deliveries: Deliveries, truth: Truth, unit: str) -> list[str]:
