@@ -508,6 +508,30 @@ def test_a_client_that_reads_late_gets_everything(tmp_path: Path):
     run(tmp_path, test)
 
 
+def test_a_client_that_did_not_read_when_it_came_to_the_broker_again(tmp_path: Path):
+    async def test(rig: Rig) -> None:
+        client = await rig.node()
+        (kept,) = rig.hub.sessions.values()
+        client.writer.transport.pause_reading()
+        kept.write(b"\xd0\x00" * 2**23)
+        waiting = kept._transport.get_write_buffer_size()
+        assert waiting > connection.WRITE_HIGH
+        packet = publish("site/x", b"x", 1)
+        kept.pass_on(packet)
+        await until(lambda: packet in rig.broker.packets)
+        sent = publish("command/node-1", b"x" * 100_000, qos=0)
+        for _ in range(100):
+            rig.broker.writers[-1].write(sent)
+        await asyncio.sleep(0.1)
+        assert kept._transport.get_write_buffer_size() <= waiting
+        client.writer.transport.resume_reading()
+        async with asyncio.timeout(5):
+            await client.reader.readexactly(2**24)
+            assert await client.reader.readexactly(100 * len(sent)) == 100 * sent
+
+    run(tmp_path, test)
+
+
 def test_a_broker_that_does_not_keep_up_is_not_flooded(tmp_path: Path):
     async def test(rig: Rig) -> None:
         client = await rig.node(clean=False)

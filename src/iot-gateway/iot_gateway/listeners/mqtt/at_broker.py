@@ -54,6 +54,7 @@ class AtBroker:
         "_loop",
         "_node",
         "_opening",
+        "_paused",
         "_pinged",
         "_queued",
         "_subscribing",
@@ -78,6 +79,8 @@ class AtBroker:
         self._loop = asyncio.get_running_loop()
         self._pinged = self._loop.time()
         self._backend: Backend | None = None
+        self._paused = False
+        """Whether the client does not read; it may have begun that before there was a connection."""
         self._introduction = introduction
         """What introduces the client to the broker, as long as it may have to be."""
         self._queued: list[bytes] = []
@@ -140,11 +143,13 @@ class AtBroker:
 
     def pause_reading(self) -> None:
         """The client does not read: the broker is to queue."""
+        self._paused = True
         if self._backend is not None:
             self._backend.pause_reading()
 
     def resume_reading(self) -> None:
         """The client reads again."""
+        self._paused = False
         if self._backend is not None:
             self._backend.resume_reading()
 
@@ -211,6 +216,8 @@ class AtBroker:
             queued, self._queued = self._queued, []
             if self._backend is not None:
                 self._backend.write(b"".join(queued))
+                if self._paused:
+                    self._backend.pause_reading()
             self._client.pause(Pause.OPENING, False)
 
     def from_broker(self, data: bytes) -> None:
