@@ -129,8 +129,8 @@ def _given_user(charm: ops.CharmBase, relation: ops.Relation) -> str:
         return ""
     try:
         label = charm.model.get_secret(id=answer.password_secret).get_info().label
-    except ops.SecretNotFoundError:
-        # What was told stays when the user goes.
+    except ops.ModelError:
+        # What was told stays when the user goes with its secret.
         return ""
     return (label or "").removeprefix(_USER_SECRET)
 
@@ -139,7 +139,6 @@ def _given_user(charm: ops.CharmBase, relation: ops.Relation) -> str:
 class NodesRequest:
     """What a unit asks for its nodes."""
 
-    unit: str
     relation: int
     """Identifier of the relation."""
     nodes: GatewayNodes
@@ -155,7 +154,7 @@ class NodesRequest:
         """
         try:
             nodes = charm.model.get_secret(id=asked.request.nodes_secret).get_content(refresh=True)[NODES]
-        except (ops.ModelError, ops.SecretNotFoundError, KeyError) as error:
+        except (ops.ModelError, KeyError) as error:
             raise InvalidDatabagError(f"{asked.unit.name}'s secret of nodes can't be read: {error}") from error
         try:
             hashes = decode_nodes(nodes)
@@ -173,7 +172,7 @@ class NodesRequest:
     def _of(cls, asked: Asked, hashes: Mapping[str, str] | None, served: str, *, is_new: bool) -> Self:
         request = asked.request
         nodes = GatewayNodes(request.username, request.vhost, request.commands, hashes, is_new)
-        return cls(asked.unit.name, asked.relation.id, nodes, served)
+        return cls(asked.relation.id, nodes, served)
 
 
 def _served(charm: ops.CharmBase, asked: Asked) -> str:
