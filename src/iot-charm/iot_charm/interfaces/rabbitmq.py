@@ -123,17 +123,19 @@ class RabbitmqAnswer(PlainDatabag):
 
     def commands_queue(self, key: str) -> str:
         """Return the queue that brings the commands with this routing key; empty while there is none."""
-        queue = f"{self.commands_exchange}.{key}"
-        return queue if queue in self.commands_queues.split(",") else ""
+        return _listed(f"{self.commands_exchange}.{key}", self.commands_queues)
 
     def nodes_queue(self, key: str) -> str:
         """Return the queue that brings what nodes of this ``<site>.<gateway>`` publish; empty while there is none."""
-        queue = f"{self.nodes_exchange}.{key}"
-        return queue if queue in self.nodes_queues.split(",") else ""
+        return _listed(f"{self.nodes_exchange}.{key}", self.nodes_queues)
 
     def serves_nodes(self, unit: str, nodes: str) -> bool:
         """Tell whether the broker knows the nodes of a unit; ``nodes`` is what its secret holds."""
         return f"{unit}:{nodes_digest(nodes)}" in self.nodes_served.split(",")
+
+
+def _listed(queue: str, queues: str) -> str:
+    return queue if queue in queues.split(",") else ""
 
 
 def encode_nodes(password_hashes: Mapping[str, str]) -> str:
