@@ -415,15 +415,11 @@ class Controller:
     def resolved(self, model: str, unit: str, no_retry: bool = False) -> None:
         """Try a failed hook again, or go on as if it had succeeded."""
         if no_retry:
-            # Its machine may be booting, and other commands are not to wait for that.
-            found = self._model(model)
-            transaction.make_way(found, _failed(found.unit(unit)).event)
+            self._skip_hook(model, unit)
+            return
         with self._changing(model) as found, found.store.write():
             row = found.unit(unit)
             operation = _failed(row)
-            if no_retry:
-                transaction.skip(found, row, operation.event)
-                return
             again = Operation(operation.event, "failed", operation.attempts, 0.0)
             found.store.execute("UPDATE unit SET op = ? WHERE name = ?", again.to_json(), row["name"])
 
@@ -502,6 +498,19 @@ class Controller:
     def _notice(call: Call | None, model: Model, constraints: Mapping[str, Any]) -> None:
         for line in constraints_of.notices(model, constraints):
             (call or Call()).progress(f"NOTICE {line}")
+
+    def _skip_hook(self, model: str, unit: str) -> None:
+        while True:
+            # Its machine may be booting, and other commands are not to wait for that.
+            found = self._model(model)
+            failed = _failed(found.unit(unit))
+            transaction.make_way(found, failed.event)
+            with self._changing(model), found.store.write():
+                row = found.unit(unit)
+                # Tried again meanwhile, it has undone what was done for its end; or another hook has failed since.
+                if _failed(row) == failed:
+                    transaction.skip(found, row, failed.event)
+                    return
 
     def _runner(self, name: str) -> ModelRunner:
         with self._lock:

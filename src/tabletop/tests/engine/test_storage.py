@@ -328,11 +328,16 @@ def succeed(world: World) -> None:
     transaction.commit(HookContext(model, model.unit("box/0"), DETACHING))
 
 
+def fail(world: World, attempts: int = 1) -> None:
+    """Note that a storage-detaching hook of box/0 has failed so many times."""
+    store, failed = world.controller._model("m").store, Operation(DETACHING, "failed", attempts, 9e9)
+    with store.write():
+        store.execute("UPDATE unit SET op = ? WHERE name = 'box/0'", failed.to_json())
+
+
 def give_up(world: World) -> None:
     """Have an operator skip a storage-detaching hook of box/0 that failed."""
-    store = world.controller._model("m").store
-    with store.write():
-        store.execute("UPDATE unit SET op = ? WHERE name = 'box/0'", Operation(DETACHING, "failed", 1, 9e9).to_json())
+    fail(world)
     world.controller.resolved("m", "box/0", no_retry=True)
 
 
@@ -374,6 +379,24 @@ def test_other_commands_go_on_while_a_booting_machine_is_waited_for_to_unmount_s
     monkeypatch.setattr(elsewhere.machines, "unbind", unbind)
     command(elsewhere)
     assert "/srv/data" in unmounted
+    assert storage(elsewhere)["data/0"]["status"]["current"] == "detached"
+
+
+def test_storage_is_unmounted_again_if_its_hook_was_tried_again_while_that_is_skipped(
+    elsewhere: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try has the storage mounted."""
+    elsewhere.deploy("hoarder", "box")
+    unmounted: list[str] = []
+
+    def unbind(_name: str, target: str) -> None:
+        unmounted.append(target)
+        if len(unmounted) == 1:
+            fail(elsewhere, attempts=2)
+
+    monkeypatch.setattr(elsewhere.machines, "unbind", unbind)
+    give_up(elsewhere)
+    assert unmounted == ["/srv/data", "/srv/data"]
     assert storage(elsewhere)["data/0"]["status"]["current"] == "detached"
 
 
