@@ -1,24 +1,18 @@
 """Runs a charm's program in its machine and takes what it prints."""
 
-import io
 import os
-import select
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from tabletop.engine.hooks import HookContext
 from tabletop.engine.model import Model
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from tabletop.engine.output import Reader
 
 _LINGER = 2.0
-_KEEP_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +62,7 @@ def run(
 
     if on_start is not None:
         on_start(kill)
-    streams = {name: _Reader(name, stream, on_line) for name, stream in _streams(process)}
+    streams = {name: Reader(name, stream, on_line) for name, stream in _streams(process)}
     timed_out = False
     try:
         process.wait(timeout)
@@ -134,61 +128,3 @@ def _streams(process: "subprocess.Popen[Any]") -> list[tuple[str, IO[bytes]]]:
     assert process.stdout is not None  # noqa: S101 - asked for above
     assert process.stderr is not None  # noqa: S101
     return [("stdout", process.stdout), ("stderr", process.stderr)]
-
-
-class _Pipe(io.RawIOBase):
-    """The reading end of a pipe, which is at its end when nobody writes to it any more, or when it is ended."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
-        self._ended = os.eventfd(0)
-
-    def end(self) -> None:
-        os.eventfd_write(self._ended, 1)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        ready = select.poll()
-        for file in (self._source, self._ended):
-            ready.register(file, select.POLLIN)
-        if self._ended in (file for file, _ in ready.poll()):
-            return 0
-        return os.readv(self._source.fileno(), [buffer])
-
-    def close(self) -> None:
-        if not self.closed:
-            self._source.close()
-            os.close(self._ended)
-        super().close()
-
-
-class _Reader(threading.Thread):
-    """Reads a stream to its end, or until that is waited for no longer, keeping its text up to a limit."""
-
-    def __init__(self, name: str, stream: IO[bytes], on_line: Callable[[str, str], None] | None) -> None:
-        super().__init__(name=f"read-{name}", daemon=True)
-        self._stream_name = name
-        self._pipe = _Pipe(stream)
-        self._lines = io.BufferedReader(self._pipe)
-        self._on_line = on_line
-        self._kept = bytearray()
-        self.start()
-
-    def run(self) -> None:
-        for line in self._lines:
-            if len(self._kept) < _KEEP_BYTES:
-                self._kept += line
-            if self._on_line is not None:
-                self._on_line(self._stream_name, line.decode(errors="replace").rstrip("\n"))
-
-    def end(self, patience: float) -> None:
-        """Close the stream once it has come to its end, or after so many seconds."""
-        self.join(max(0.0, patience))
-        self._pipe.end()
-        self.join()
-        self._lines.close()
-
-    def text(self) -> str:
-        return bytes(self._kept).decode(errors="replace")
