@@ -44,12 +44,11 @@ def examine(raw: RawBundle, problems: Problems, *, charms: Mapping[str, Path] | 
     """
     checker = _Checker(raw, problems, charms)
     applications = checker.applications()
+    ineffective = checker.ineffective(applications)
     relations = checker.relations(applications)
     machines = checker.machines()
     ordered = settle(_in_order(applications, problems), machines, problems)
-    return Plan(
-        raw.name, tuple(ordered), tuple(relations), tuple(checker.notices), machines, tuple(checker.ineffective)
-    )
+    return Plan(raw.name, tuple(ordered), tuple(relations), tuple(checker.notices), machines, tuple(ineffective))
 
 
 _INEFFECTIVE = {
@@ -68,7 +67,6 @@ class _Checker:
         self._charms = charms
         self._units = {name: self._num_units(app) for name, app in raw.applications.items()}
         self.notices: list[str] = []
-        self.ineffective: list[str] = []
 
     def applications(self) -> dict[str, Application]:
         """Check each application; those whose charm can't be read are left out."""
@@ -94,7 +92,15 @@ class _Checker:
                 storage=self._storage(charm, raw),
                 trust=trust,
             )
-        self._note_ineffective(found)
+        return found
+
+    def ineffective(self, applications: Iterable[str]) -> list[str]:
+        """Return what has no effect here, each key in one line."""
+        found: list[str] = []
+        for key, why in _INEFFECTIVE.items():
+            who = [name for name in applications if self._asks_for(self._raw.applications[name], key)]
+            if who:
+                found.append(f"{key!r} of {', '.join(who)} has no effect: {why}")
         return found
 
     def machines(self) -> dict[str, dict[str, str]]:
@@ -150,7 +156,7 @@ class _Checker:
         if not path.exists() and self._charms:
             path = self._charms.get(path.stem, path)
         if not path.exists():
-            known = "" if text.startswith((".", "/")) else "; charms come from files here, there is no Charmhub"
+            known = "" if text.startswith((".", "/")) else f"; {NO_STORE}"
             self._problems.add(value.where, f"charm {text!r} of application {name!r}: no such file{known}")
             return None
         try:
@@ -171,13 +177,6 @@ class _Checker:
                 self._problems.add(
                     raw.keys[key].where, f"{key}: {name!r} is subordinate, its units are where their principals are"
                 )
-
-    def _note_ineffective(self, names: Iterable[str]) -> None:
-        """Note what has no effect here, each key in one line."""
-        for key, why in _INEFFECTIVE.items():
-            who = [name for name in names if self._asks_for(self._raw.applications[name], key)]
-            if who:
-                self.ineffective.append(f"{key!r} of {', '.join(who)} has no effect: {why}")
 
     def _asks_for(self, raw: RawApplication, key: str) -> bool:
         if key == "expose":

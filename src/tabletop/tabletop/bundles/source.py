@@ -120,18 +120,18 @@ class _Merge:
             self._bundle.relations = [value for value in self._bundle.relations if not _mentions(value.value, name)]
             return
         app = self._bundle.applications.setdefault(name, RawApplication(file.where(*path)))
+        kept = {
+            "options": app.options,
+            "resources": app.resources,
+            "storage": app.storage,
+            "bindings": app.bindings,
+        }
         for key, value in self._mapping(file, path).items():
             if not self._check_key(file, (*path, key), _APP_KEYS):
                 continue
             if key not in _MAPPINGS:
                 app.keys[key] = Value(value, file.where(*path, key), folder)
                 continue
-            kept = {
-                "options": app.options,
-                "resources": app.resources,
-                "storage": app.storage,
-                "bindings": app.bindings,
-            }
             target = kept.get(key, {})
             for inner, item in self._mapping(file, (*path, key)).items():
                 target[str(inner)] = Value(item, file.where(*path, key, str(inner)), folder)
