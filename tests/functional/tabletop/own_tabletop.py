@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jubilant
 
@@ -28,13 +29,5 @@ class Juju(jubilant.Juju):
     def __init__(self, *, model: str | None = None, wait_timeout: float = 180.0) -> None:
         super().__init__(model=model, wait_timeout=wait_timeout, cli_binary=PROGRAM)
 
-    def wait(
-        self,
-        ready: Callable[[jubilant.Status], bool],
-        *,
-        error: Callable[[jubilant.Status], bool] | None = None,
-        delay: float = 0.2,
-        timeout: float | None = None,
-        successes: int = 3,
-    ) -> jubilant.Status:
-        return super().wait(ready, error=error, delay=delay, timeout=timeout, successes=successes)
+    def wait(self, ready: Callable[[jubilant.Status], bool], **options: Any) -> jubilant.Status:
+        return super().wait(ready, **{"delay": 0.2, **options})

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jubilant
 
@@ -34,17 +35,9 @@ class InProcess(jubilant.Juju):
     def __init__(self, *, model: str | None = None, wait_timeout: float = 60.0) -> None:
         super().__init__(model=model, wait_timeout=wait_timeout, cli_binary=BINARY)
 
-    def wait(
-        self,
-        ready: Callable[[jubilant.Status], bool],
-        *,
-        error: Callable[[jubilant.Status], bool] | None = None,
-        delay: float = 0.05,
-        timeout: float | None = None,
-        successes: int = 3,
-    ) -> jubilant.Status:
+    def wait(self, ready: Callable[[jubilant.Status], bool], **options: Any) -> jubilant.Status:
         """Wait as jubilant does, but look more often: here hooks take a fraction of a second."""
-        return super().wait(ready, error=error, delay=delay, timeout=timeout, successes=successes)
+        return super().wait(ready, **{"delay": 0.05, **options})
 
     def _cli(
         self,
